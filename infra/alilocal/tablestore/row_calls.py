@@ -248,6 +248,12 @@ class Change(NamedTuple):
             raise ParameterInvalid("Invalid update row request: missing cells in request")
         if self.condition.has(Condition.COLUMN_CONDITION):
             check_filter(self.condition.message(Condition.COLUMN_CONDITION))
+        if self.content.number(ReturnContent.RETURN_TYPE) == _RETURN_AFTER:
+            # Not documented; testReturnColumnNames of the SDK for Java expects that such a write fails.
+            counted = {cell.name for cell in self.row.cells if cell.operation is Operation.INCREMENT}
+            for name in self.content.texts(ReturnContent.RETURN_COLUMN_NAMES):
+                if name not in counted:
+                    raise ParameterInvalid(f"The column to return is not incremented: '{name}'.")
 
     @property
     def is_conditional(self) -> bool:

@@ -399,6 +399,16 @@ def test_the_columns_to_get_have_limits(cloud, table, names, said):
     assert call(cloud, "BatchGetRow", {1: [batched]}) == refused
 
 
+def test_only_a_column_that_is_incremented_can_be_returned(cloud, table):
+    """A write that must return another column fails, as testReturnColumnNames of the SDK for Java expects."""
+    content = encode({1: 2, 2: [b"v", b"w"]})
+    asked = {1: "t", 2: increment(KEY, b"v", 3), 3: IGNORE, 4: content}
+    refused = ("OTSParameterInvalid", "The column to return is not incremented: 'w'.")
+    assert call(cloud, "UpdateRow", asked) == refused
+    assert call(cloud, "PutRow", {**asked, 2: row("a", "1", Cell("v", 1), Cell("w", 1))})[0] == refused[0]
+    assert table.rows == {}
+
+
 @pytest.mark.parametrize("name", ["price-2", "公司", ".", "a b", "1n", "a#", '"', "\n", "x" * 255])
 def test_an_attribute_column_can_have_almost_any_name(cloud, table, name):
     """The service takes more names than are documented, as ParameterLegalityTest of the SDK for Java shows."""
