@@ -34,29 +34,39 @@ TYPES = ("choice", *ARITY)
 # Words of other tools for hyperparameter searches, and of programming languages, as `fold_name` returns them.
 _MEANT = {
     **dict.fromkeys(("categorical", "discrete", "grid", "gridsearch", "values", "list", "bool"), "choice"),
-    **dict.fromkeys(("int", "integer", "range", "uniformint", "intuniform"), "randint"),
-    **dict.fromkeys(("qrandint", "discreteuniform"), "quniform"),
-    **dict.fromkeys(("lograndint", "qlograndint", "intloguniform"), "qloguniform"),
-    **dict.fromkeys(("float", "double", "real", "continuous"), "uniform"),
+    **dict.fromkeys(("boolean", "choices", "ordinal", "constant"), "choice"),
+    **dict.fromkeys(("int", "integer", "range", "uniformint", "intuniform", "uniforminteger"), "randint"),
+    **dict.fromkeys(("qrandint", "discreteuniform", "quantizeduniform"), "quniform"),
+    **dict.fromkeys(("lograndint", "qlograndint", "intloguniform", "quantizedloguniform"), "qloguniform"),
+    **dict.fromkeys(("float", "double", "real", "continuous", "interval", "uniformfloat"), "uniform"),
     **dict.fromkeys(("log", "logfloat", "reverselog"), "loguniform"),
+    **dict.fromkeys(("normalfloat", "gaussian"), "normal"),
+    **dict.fromkeys(("normalint", "normalinteger", "quantizednormal"), "qnormal"),
 }
 # What other tools call the bounds of a range, and the values of a choice.
 _BOUNDS = (
     *(("low", "high"), ("lower", "upper"), ("lowerbound", "upperbound")),
-    *(("min", "max"), ("minvalue", "maxvalue"), ("minimum", "maximum")),
+    *(("min", "max"), ("minvalue", "maxvalue"), ("minimum", "maximum"), ("minval", "maxval")),
 )
-_CHOICES = ("choices", "categories", "gridsearch", "options", "sequence", "list", "values")
+_LISTS_OF_BOUNDS = ("bounds", "bound", "range", "interval", "limits")
+_CHOICES = ("choices", "categories", "gridsearch", "options", "sequence", "list", "values", "vals")
 _STEPS = ("step", "q", "quantum")
 # The members of an entry that name its type.
-_KINDS = ("type", "distribution", "sampler", "parametertype", "name")
+_KINDS = (
+    *("valuetype", "type", "distribution", "sampler", "parametertype"),
+    *("class", "classname", "kind", "name"),
+)
 # The members of an entry that contain its bounds or its values.
-_INNER = r"attributes|feasiblespace|(double|integer|discrete|categorical)valuespec"
+_INNER = r"attributes|config|feasiblespace|(double|integer|discrete|categorical)valuespec"
 # A call of a function of another tool, such as tune.loguniform(1e-4, 0.1).
 _CALL = r"\s*((?:\w{1,40}\.){0,5})(\w{1,40})\("
-# An argument of such a call that makes it logarithmic.
+# An argument of such a call that makes it logarithmic, and one that makes its values integers.
 _LOGARITHMIC = r"""\b(?:log\s*=\s*True|(?:sampling|scale)\s*=\s*["']log)"""
+_INTEGER = r"\bdiscrete\s*=\s*True"
 
+_EXAMPLE = '{"${lr}": {"_type": ..., "_value": ...}}'
 _EXCLUDED = "; high is excluded"
+_INTEGER_KINDS = {"uniform": "randint", "loguniform": "qloguniform", "normal": "qnormal"}
 _LOGARITHMIC_KINDS = {"randint": "qloguniform", "uniform": "loguniform", "quniform": "qloguniform"}
 _LOGARITHMS = "; write the bounds themselves, not their logarithms"
 _LONGEST_NAME = 1000
@@ -85,7 +95,7 @@ def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
         hint = _hint_at_notation(spec)
         if at.endswith(("/_type", "/_value")):
-            hint = '; put a name around both, as in {"${lr}": {"_type": ..., "_value": ...}}'
+            hint = f"; put a name around both, as in {_EXAMPLE}"
         what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
         yield rejection(at, "search-space.spec", what)
         return
@@ -130,12 +140,16 @@ def _hint_at_notation(spec: JsonValue) -> str:
         return _hint_at_array(spec)
     if isinstance(spec, (bool, int, float)):
         return _write_form("choice", "...")
+    if isinstance(spec, str) and spec.lstrip().startswith("{"):
+        return "; write the object itself, not a string that contains it"
     found = re.match(_CALL, spec) if isinstance(spec, str) else None
     if found is None:
         return ""
     kind = _find_type(found[2])
     if kind in _LOGARITHMIC_KINDS and re.search(_LOGARITHMIC, str(spec)[:_LONGEST_NAME]):
         kind = _LOGARITHMIC_KINDS[kind]
+    if kind in _INTEGER_KINDS and re.search(_INTEGER, str(spec)[:_LONGEST_NAME]):
+        kind = _INTEGER_KINDS[kind]
     hint = _EXCLUDED if kind == "randint" else ""
     if found[1] == "hp." and "loguniform" in found[2]:  # Hyperopt's bounds are logarithms
         hint = _LOGARITHMS
@@ -144,7 +158,8 @@ def _hint_at_notation(spec: JsonValue) -> str:
 
 def _hint_at_array(spec: list[JsonValue]) -> str:
     if any(isinstance(item, dict) for item in spec):
-        return ""
+        is_list = all(isinstance(item, dict) for item in spec)
+        return f"; write each parameter as a member of search_space, as in {_EXAMPLE}" if is_list else ""
     words = [item for item in spec if isinstance(item, str)]
     # The type stands before the bounds, or after them.
     if len(words) == 1 and len(spec) > 1 and words[0] in (spec[0], spec[-1]):
@@ -178,6 +193,9 @@ def _hint_at_members(spec: JsonObject) -> str:
     for pair in _BOUNDS:
         if members.keys() >= {*pair}:
             return _hint_at_bounds(members, names, pair)
+    for name in _LISTS_OF_BOUNDS:
+        if isinstance(bounds := members.get(name), list) and len(bounds) == 2:
+            return _hint_at_bounds(members, names, ("low", "high"))
     if len(members) == 1:
         ((name, value),) = members.items()
         if name in TYPES and isinstance(value, list):
@@ -212,15 +230,20 @@ def _hint_at_bounds(members: JsonObject, names: dict[str, str], pair: tuple[str,
     if kind in ("randint", "uniform") and step:
         kind = "quniform"
     last = ARITY.get(kind, ())[2:] if step is None else (names[step],) * len(ARITY.get(kind, ())[2:])
-    form = _write_form(kind, ", ".join((*(names[name] for name in pair), *last)))
+    form = _write_form(kind, ", ".join((*(names.get(name, name) for name in pair), *last)))
+    low = members.get(pair[0])
+    # The bounds of Determined and of some distributions of Weights & Biases are exponents.
+    if "loguniform" in kind and ("base" in members or (isinstance(low, (int, float)) and low <= 0)):
+        return f"{form}{_LOGARITHMS}"
     # Other tools draw the upper bound of integers, too.
-    return f"{form}; {names[pair[1]]} is excluded" if kind == "randint" else form
+    return f"{form}; {names.get(pair[1], pair[1])} is excluded" if kind == "randint" else form
 
 
 def _is_logarithmic(members: JsonObject) -> bool:
     """Return whether an entry of another tool draws by magnitude: with a flag, or by the name of its scale."""
     scales = (members.get(name) for name in ("scale", "scaletype", "scalingtype"))
-    return members.get("log") is True or any(isinstance(one, str) and "log" in one.lower() for one in scales)
+    flags = (members.get("log"), members.get("logscale"))
+    return True in flags or any(isinstance(one, str) and "log" in one.lower() for one in scales)
 
 
 def _find_type(word: JsonValue) -> str | None:
@@ -231,7 +254,7 @@ def _find_type(word: JsonValue) -> str | None:
 
 def _fold_type(word: str) -> str:
     """Return the name of a type without what other tools add to it, as in suggest_int and log_uniform_values."""
-    name = fold_name(word).removeprefix("suggest").removesuffix("distribution")
+    name = fold_name(word).removeprefix("suggest").removesuffix("distribution").removesuffix("parameterrange")
     return name if name == "values" else name.removesuffix("values")
 
 

@@ -75,12 +75,13 @@ def test_the_types_are_those_of_the_engine():
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("choice", "categorical discrete grid grid_search values list bool Categorical"),
-        ("randint", "int integer range INT uniformint uniform_int int_uniform suggest_int"),
-        ("quniform", "qrandint"),
-        ("qloguniform", "lograndint qlograndint"),
-        ("uniform", "float double real continuous Double"),
-        ("loguniform", "log log_float reverse_log LOG"),
+        ("choice", "categorical discrete grid grid_search values list bool Categorical ordinal choices"),
+        ("randint", "int integer range INT uniformint uniform_int int_uniform UniformIntegerParameterRange"),
+        ("quniform", "qrandint quantized_uniform"),
+        ("qloguniform", "lograndint qlograndint quantized_log_uniform"),
+        ("uniform", "float double real continuous Double uniform_float interval"),
+        ("loguniform", "log log_float reverse_log LOG LogUniformParameterRange"),
+        ("qnormal", "normal_int normal_integer"),
     ],
 )
 def test_words_of_other_tools_are_understood(kind, words):
@@ -221,7 +222,33 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
             (items, '; write {"_type": "choice", "_value": [...]}')
             for items in ([], ["uniform"], ["uniform", "normal"], [1, [2]])
         ),
-        ([{"name": "lr"}], "not an array"),
+        (
+            [{"name": "lr"}],
+            'as a member of search_space, as in {"${lr}": {"_type": ..., "_value": ...}}',
+        ),
+        ('{"_type": "choice", "_value": [1]}', "; write the object itself, not a string that contains it"),
+        ({"class": "Integer", "lower": 1, "upper": 9}, "[lower, upper]}; upper is excluded"),
+        (
+            {"class_name": "Int", "config": {"min_value": 1, "max_value": 9}},
+            "[min_value, max_value]}; max_value is excluded",
+        ),
+        ({"type": "categorical", "vals": [1, 2]}, '; write {"_type": "choice", "_value": [...]}'),
+        *(
+            (
+                {**more, "type": "log", "minval": low, "maxval": 3},
+                "the bounds themselves, not their logarithms",
+            )
+            for more, low in (({"base": 10}, 1), ({}, -4), ({}, 0))
+        ),
+        ({"type": "log", "minval": 1, "maxval": 3}, '"loguniform", "_value": [minval, maxval]}'),
+        ({"type": "range", "bounds": [1, 5], "value_type": "int"}, "[low, high]}; high is excluded"),
+        (
+            {"type": "range", "bounds": [1, 5], "value_type": "float", "log_scale": True},
+            '"loguniform", "_value": [low, high]}',
+        ),
+        ({"type": "range", "bounds": [1]}, "; write _type, with an underscore; _value is missing"),
+        ("uniform(1, 5, discrete=True)", '"randint", "_value": [low, high]}; high is excluded'),
+        ("loguniform(1, 5, discrete=True)", '"qloguniform", "_value": [low, high, q]}'),
         ([1, {"name": "lr"}], "not an array"),
         ({"_value": [1], "low": 1, "high": 2}, "; _type is missing"),
         ({"_type": "uniform", "value": [1, 2], "low": 1, "high": 2}, "; write _value, with an underscore"),
