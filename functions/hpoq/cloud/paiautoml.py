@@ -288,7 +288,7 @@ def _read_created(response: Response, secrets: Iterable[str]) -> CreatedExperime
     """Return the created experiment. With an id in the answer it exists, even if there is also an error code."""
     operation, answer = "CreateHpoExperiment", read_json(response)
     # Of members with one name, Python reads the last. Written twice alike, it is certain all the same.
-    if response.body.count(b'xperimentId"') > 1 and len(set(re.findall(_NEW_ID, response.body))) > 1:
+    if len(set(re.findall(_NEW_ID, response.body))) > 1:
         _raise_unreadable(operation, answer, "several experiment ids")
     experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
