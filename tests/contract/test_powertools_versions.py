@@ -32,6 +32,7 @@ def passes(*folders):
 
 
 # The newest release without boto3 is what these tests run with in the suite itself.
+@pytest.mark.in_ci
 @pytest.mark.parametrize(
     ("release", "boto3"),
     sample(
