@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+from collections import defaultdict
 from functools import partial
 
 import pytest
@@ -94,13 +95,12 @@ def renamed(holder, name, new):
     holder[new] = holder.pop(name)
 
 
-def mutations(document):
+def mutations(document, places):
     """Yield functions that return `document` with one change: a value dropped, renamed, retyped, added or repeated.
 
-    Most are not called: only a sample of them is made.
+    The changes are at `places`. Most are not called: only a sample of them is made.
     """
-    yield from (partial(copy.deepcopy, value) for value in VALUES)
-    for way in ways(document):
+    for way in places:
         value = at(document, way)
         if isinstance(value, dict):
             yield partial(changed, document, way, lambda holder: holder.update(unexpected=1))
@@ -108,6 +108,7 @@ def mutations(document):
             yield partial(changed, document, way, lambda holder: holder.extend(holder[:1]))
             yield partial(changed, document, way, lambda holder: holder.extend(holder[:1] * 20))
         if not way:
+            yield from (partial(copy.deepcopy, other) for other in VALUES)
             continue
         *above, last = way
         yield from (partial(put, document, way, other) for other in VALUES)
@@ -153,6 +154,16 @@ FULL = {**FULL, "schemaVersion": "1", "idempotencyKey": "k", "traceparent": f"00
 WRITTEN = {**{name: json.loads(path.read_text()) for name, path in REQUESTS.items()}, "full": FULL}
 
 
+def places_of(name):
+    """Return the places to change in a request. One that several requests have is changed in one of them."""
+    having = defaultdict(list)
+    for other, document in WRITTEN.items():
+        for way in ways(document):
+            having[way].append(other)
+    # Neighbours are changed in different requests.
+    return [way for number, (way, names) in enumerate(having.items()) if names[number % len(names)] == name]
+
+
 def test_the_schema_is_valid():
     """The schema is valid JSON Schema 2020-12, and accepts every example and every request of these tests."""
     Draft202012Validator.check_schema(SCHEMA)
@@ -164,7 +175,7 @@ def test_the_schema_is_valid():
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_changed_request_gets_one_verdict(name):
     """Schema and models agree after a value at any place of a request was dropped, renamed, added or retyped."""
-    for make in sample(mutations(WRITTEN[name])):
+    for make in sample(mutations(WRITTEN[name], places_of(name))):
         document = make()
         assert disagreement(document) is None, document
 
