@@ -81,9 +81,9 @@ def local():
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_local():
-    """What one `hpoq local` printed that the tests of a module share; each sends requests with its own `key`."""
+    """What one `hpoq local` printed that tests share; each sends requests with its own `key`."""
     with running_local() as (_, endpoints):
         yield endpoints
 

@@ -6,7 +6,6 @@ import pty
 import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from support.budget import CI_BUDGET
 from support.processes import HPOQ_COMMAND
 from support.trials import local_configuration, processes_of, run_config
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BRANIN = "events/requests/local-branin.json"
@@ -169,8 +169,7 @@ def test_ctrl_c_stops_the_trials_and_shows_those_that_ended(request_file, tmp_pa
     )
     command = [*HPOQ_COMMAND, "try", str(path), "--json"]
     with subprocess.Popen(command, cwd=ROOT, env=PATHS, stdout=subprocess.PIPE, text=True) as process:
-        while not marker.exists():
-            assert process.poll() is None
+        wait_until(lambda: marker.exists() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         document = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 130
@@ -178,10 +177,7 @@ def test_ctrl_c_stops_the_trials_and_shows_those_that_ended(request_file, tmp_pa
     assert [one["status"] for one in document["trials"]] == ["SUCCEEDED", "USER_CANCELED"]
     assert document["bestTrial"]["metric"] == 1
     # What was killed may take a moment to end; what was forgotten would sleep on.
-    end = time.monotonic() + 60
-    while processes_of(f"{document['experimentId']}/"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not processes_of(f"{document['experimentId']}/"))
 
 
 def read_terminal(handle, until=None):
