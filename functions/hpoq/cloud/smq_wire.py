@@ -55,14 +55,11 @@ class ReceivedMessage:
 
 @dataclass(frozen=True)
 class QueueAttributes:
-    """Settings of a queue (in seconds and bytes) and its counters, which the service keeps approximately."""
+    """Settings of a queue, in seconds, and its counters, which the service keeps approximately."""
 
     name: str
     visibility_timeout: int | None
-    maximum_message_size: int | None
     retention_period: int | None
-    delay_seconds: int | None
-    polling_wait_seconds: int | None
     active_messages: int | None
     inactive_messages: int | None
     delayed_messages: int | None
@@ -129,10 +126,7 @@ def read_queue_attributes(body: bytes) -> QueueAttributes:
     return QueueAttributes(
         name=_read_required(root, "QueueName"),
         visibility_timeout=_read_number(root, "VisibilityTimeout"),
-        maximum_message_size=_read_number(root, "MaximumMessageSize"),
         retention_period=_read_number(root, "MessageRetentionPeriod"),
-        delay_seconds=_read_number(root, "DelaySeconds"),
-        polling_wait_seconds=_read_number(root, "PollingWaitSeconds"),
         active_messages=_read_number(root, "ActiveMessages"),
         inactive_messages=_read_number(root, "InactiveMessages"),
         delayed_messages=_read_number(root, "DelayMessages"),

@@ -23,8 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
-from alilocal.core.clock import CloudClock
-from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.credentials import Credential
 from alilocal.core.gateway import Nonces, check_key, check_time, sign_sha1, signature_mismatch
 from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.switches import GatewaySwitches
@@ -82,21 +81,18 @@ def _header(request: Request, name: str) -> str:
 class Acs3:
     """Verifies requests of version 3."""
 
-    def __init__(
-        self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches, version: str
-    ) -> None:
-        self._credentials = credentials
-        self._clock = clock
+    def __init__(self, world: World[GatewaySwitches], version: str) -> None:
+        self._world = world
         self._version = version
-        self._nonces = Nonces(clock, switches)
+        self._nonces = Nonces(world.clock, world.behaviour)
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with the gateway's codes."""
         algorithm, key_id, signed_headers, given = _read_v3_authorization(request)
         self._check_headers(request, signed_headers)
-        check_time(request.header("x-acs-date") or "", self._clock)
+        check_time(request.header("x-acs-date") or "", self._world.clock)
         token = request.header("x-acs-security-token")
-        credential = check_key(self._credentials, key_id, token, self._clock.now())
+        credential = check_key(self._world.credentials, key_id, token, self._world.clock.now())
         payload_hash = hashlib.new(_DIGESTS[algorithm], request.body).hexdigest()
         expected = sign_v3(credential.access_key_secret, request, signed_headers, payload_hash, algorithm)
         if _payload_hash(request) != payload_hash or not hmac.compare_digest(given, expected):
@@ -169,10 +165,9 @@ def _write_pair(name: str, value: str) -> str:
 class RoaV1:
     """Verifies requests of version 1 by their headers."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches) -> None:
-        self._credentials = credentials
-        self._clock = clock
-        self._nonces = Nonces(clock, switches)
+    def __init__(self, world: World[GatewaySwitches]) -> None:
+        self._world = world
+        self._nonces = Nonces(world.clock, world.behaviour)
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with the gateway's codes."""
@@ -181,7 +176,7 @@ class RoaV1:
             raise ServiceError(400, "IncompleteSignature", "The Authorization header is not well formed.")
         self._check_date(request.header("Date"))
         token = request.header("x-acs-security-token")
-        credential = check_key(self._credentials, found[1], token, self._clock.now())
+        credential = check_key(self._world.credentials, found[1], token, self._world.clock.now())
         texts = roa_strings_to_sign(request)
         if not _is_signed(credential.access_key_secret, texts, found[2]):
             raise signature_mismatch(texts[0])
@@ -200,7 +195,7 @@ class RoaV1:
             raise ServiceError(
                 400, "InvalidDate.Format", "Specified time stamp or date value is not well formatted."
             ) from None
-        if not self._clock.is_near(moment):
+        if not self._world.clock.is_near(moment):
             raise ServiceError(400, "InvalidDate.Expired", "Specified time stamp or date value is expired.")
 
 
@@ -232,10 +227,9 @@ def sign_rpc(secret: str, method: str, parameters: Mapping[str, str]) -> str:
 class RpcV1:
     """Verifies calls of version 1 by their parameters, which come from the query and from a form in the body."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches) -> None:
-        self._credentials = credentials
-        self._clock = clock
-        self._nonces = Nonces(clock, switches)
+    def __init__(self, world: World[GatewaySwitches]) -> None:
+        self._world = world
+        self._nonces = Nonces(world.clock, world.behaviour)
 
     def verify(self, method: str, parameters: Mapping[str, str]) -> Credential:
         """Return the credential that signed a call; raises ServiceError with the gateway's codes."""
@@ -244,9 +238,11 @@ class RpcV1:
                 raise ServiceError(400, f"Missing{name}", f"{name} is mandatory for this action.")
         if parameters.get("SignatureMethod", "HMAC-SHA1") != "HMAC-SHA1":
             raise ServiceError(400, "InvalidSignatureMethod", "Specified signature method is not valid.")
-        check_time(parameters["Timestamp"], self._clock)
+        check_time(parameters["Timestamp"], self._world.clock)
         token = parameters.get("SecurityToken")
-        credential = check_key(self._credentials, parameters["AccessKeyId"], token, self._clock.now())
+        credential = check_key(
+            self._world.credentials, parameters["AccessKeyId"], token, self._world.clock.now()
+        )
         expected = sign_rpc(credential.access_key_secret, method, parameters)
         if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode()):
             raise signature_mismatch(rpc_string_to_sign(method, parameters))
@@ -261,9 +257,9 @@ class GatewaySignatures:
     """Verifies the requests of one service, whose API version is `version`."""
 
     def __init__(self, world: World[GatewaySwitches], version: str) -> None:
-        self._v3 = Acs3(world.credentials, world.clock, world.behaviour, version)
-        self._roa = RoaV1(world.credentials, world.clock, world.behaviour)
-        self._rpc = RpcV1(world.credentials, world.clock, world.behaviour)
+        self._v3 = Acs3(world, version)
+        self._roa = RoaV1(world)
+        self._rpc = RpcV1(world)
 
     def verify(self, request: Request, parameters: Mapping[str, str] | None = None) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with the gateway's codes.

@@ -64,7 +64,7 @@ class EventBridge(RpcService):
 
     def __init__(self, world: World[EventBridgeSwitches], queues: Queues) -> None:
         self.buses = Buses(world, queues)
-        self._first = Signatures(world.credentials, world.clock, world.behaviour)
+        self._first = Signatures(world)
         calls = Calls(world, self.buses, Names(world.region, world.account_id))
         shared = [
             Action("CreateEventBus", calls.create_bus, _bus_resource),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hmac
 import re
 
-from alilocal.core.clock import CloudClock
-from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.credentials import Credential
 from alilocal.core.gateway import Nonces, sign_sha1
 from alilocal.core.http import Request, ServiceError, read_http_date
 from alilocal.core.switches import GatewaySwitches
+from alilocal.core.world import World
 
 _AUTHORIZATION = re.compile(r"acs[ :]([^:\s]+):(\S+)")
 
@@ -29,10 +29,9 @@ def signatures(secret: str, request: Request) -> list[str]:
 class Signatures:
     """Verifies requests."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock, switches: GatewaySwitches) -> None:
-        self._credentials = credentials
-        self._clock = clock
-        self._nonces = Nonces(clock, switches)
+    def __init__(self, world: World[GatewaySwitches]) -> None:
+        self._world = world
+        self._nonces = Nonces(world.clock, world.behaviour)
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with EventBridge's own codes."""
@@ -40,10 +39,10 @@ class Signatures:
         if found is None:
             raise ServiceError(403, "AccessDenied", "The Authorization header is missing or not well formed.")
         self._check_date(request.header("Date") or "")
-        credential = self._credentials.get(found[1])
+        credential = self._world.credentials.get(found[1])
         if credential is None or not credential.active:
             raise ServiceError(403, "InvalidAccessKeyId", "The AccessKey ID is not valid.")
-        problem = credential.token_problem(request.header("x-acs-security-token"), self._clock.now())
+        problem = credential.token_problem(request.header("x-acs-security-token"), self._world.clock.now())
         if problem is not None:
             code = "StsAccessIdExpired" if problem == "expired" else "SecurityTokenInvalid"
             raise ServiceError(403, code, f"The security token is refused: {problem}.")
@@ -60,5 +59,5 @@ class Signatures:
             moment = read_http_date(text)
         except ValueError:
             raise ServiceError(403, "AccessDenied", "The header Date is missing or not valid.") from None
-        if not self._clock.is_near(moment):
+        if not self._world.clock.is_near(moment):
             raise ServiceError(403, "AccessDenied", "The request is expired.")

@@ -49,7 +49,7 @@ class Smq(Service):
         self.topics = Topics(world, self.queues)
         self.account = AccountAttributes()
         self._world: World[SmqSwitches] = world
-        self._signatures = Signatures(world.credentials, world.clock)
+        self._signatures = Signatures(world)
         calls = Calls(world, self.queues, self.account)
         messages, topics = MessageCalls(world, self.queues), TopicCalls(world, self.topics)
         super().__init__((*_queue_routes(calls), *_message_routes(messages), *_topic_routes(topics)))
@@ -71,8 +71,7 @@ class Smq(Service):
         return self._world.ids.smq_request_id()
 
     def verify(self, request: Request) -> Credential:
-        status = self._world.behaviour.time_expired_status
-        caller = self._signatures.verify(request, expired_status=status)
+        caller = self._signatures.verify(request)
         if len(request.body) > _MOST_REQUEST_BYTES:
             raise ServiceError(400, "InvalidArgument", "The request body is too large.")
         return caller

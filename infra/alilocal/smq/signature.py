@@ -14,9 +14,10 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from alilocal.core.clock import CloudClock
-from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, ServiceError, read_http_date
+from alilocal.core.world import World
+from alilocal.smq.switches import SmqSwitches
 
 VERSION = "2015-06-06"
 SCHEMES = ("MNS ", "MNS4-HMAC-SHA256 ")
@@ -96,16 +97,15 @@ def _date(request: Request) -> str | None:
 class Signatures:
     """Verifies requests."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock) -> None:
-        self._credentials = credentials
-        self._clock = clock
+    def __init__(self, world: World[SmqSwitches]) -> None:
+        self._world = world
 
-    def verify(self, request: Request, *, expired_status: int = 408) -> Credential:
+    def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises ServiceError with SMQ's own codes."""
         authorization = _authorization(request)
-        moment = self._check_date(request, expired_status)
+        moment = self._check_date(request)
         _check_version(request)
-        credential = self._credentials.get(authorization.key_id)
+        credential = self._world.credentials.get(authorization.key_id)
         if credential is None or not credential.active:
             raise ServiceError(403, "InvalidAccessKeyId", "The AccessKey Id you provided is not exist.")
         if not authorization.fits(credential.access_key_secret, request, moment):
@@ -115,13 +115,13 @@ class Signatures:
                 "The request signature we calculated does not match the signature you provided.",
             )
         # The token is not signed, because the header's name lacks the prefix `x-mns-`.
-        problem = credential.token_problem(request.header("security-token"), self._clock.now())
+        problem = credential.token_problem(request.header("security-token"), self._world.clock.now())
         if problem is not None:
             raise ServiceError(403, "AccessDenied", f"The security token is refused: {problem}.")
         _check_digest(request)
         return credential
 
-    def _check_date(self, request: Request, expired_status: int) -> float:
+    def _check_date(self, request: Request) -> float:
         """Return when the request was sent, in seconds since the epoch."""
         text = _date(request)
         if not text:
@@ -130,8 +130,9 @@ class Signatures:
             moment = read_http_date(text)
         except ValueError:
             raise ServiceError(400, "InvalidDateHeader", "The date header is not valid.") from None
-        if not self._clock.is_near(moment):
-            raise ServiceError(expired_status, "TimeExpired", "The http request you sent is expired.")
+        if not self._world.clock.is_near(moment):
+            status = self._world.behaviour.time_expired_status
+            raise ServiceError(status, "TimeExpired", "The http request you sent is expired.")
         return moment
 
 

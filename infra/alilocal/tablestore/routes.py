@@ -96,7 +96,7 @@ class Tablestore(Service):
     def __init__(self, world: World[TablestoreSwitches]) -> None:
         self.tables = Tables(world.clock)
         self._world = world
-        self._signatures = Signatures(world.credentials, world.clock)
+        self._signatures = Signatures(world)
         tables, rows = Calls(self.tables, world.clock), RowCalls(self.tables, world.notes, world.behaviour)
         operations: Mapping[str, Callable[[Message], bytes]] = {
             "CreateTable": tables.create,

@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-from alilocal.core.clock import CloudClock
-from alilocal.core.credentials import Credential, Credentials
+from alilocal.core.credentials import Credential
 from alilocal.core.http import Headers, Request
+from alilocal.core.world import World
 from alilocal.tablestore.errors import AuthFailed, ParameterInvalid
+from alilocal.tablestore.switches import TablestoreSwitches
 
 VERSION = "2015-12-31"
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{1,6})Z", re.ASCII)
@@ -26,9 +27,8 @@ _OWN = ("x-ots-signature", "x-ots-signaturev4")
 class Signatures:
     """Verifies requests, and signs answers with the key that the request was signed with."""
 
-    def __init__(self, credentials: Credentials, clock: CloudClock) -> None:
-        self._credentials = credentials
-        self._clock = clock
+    def __init__(self, world: World[TablestoreSwitches]) -> None:
+        self._world = world
 
     def verify(self, request: Request) -> Credential:
         """Return the credential that signed `request`; raises AuthFailed and ParameterInvalid."""
@@ -36,25 +36,25 @@ class Signatures:
         for name in _MANDATORY:
             if not given.get(name):
                 raise ParameterInvalid(f"Missing header: '{name}'.")
-        credential = self._credentials.get(given["x-ots-accesskeyid"])
+        credential = self._world.credentials.get(given["x-ots-accesskeyid"])
         if credential is None or not credential.active:
             raise AuthFailed("The AccessKeyID does not exist.")
         text = given["x-ots-date"]
-        if not self._clock.is_near(_moment(text)):
+        if not self._world.clock.is_near(_moment(text)):
             raise AuthFailed(f"Mismatch between system time and x-ots-date: {text}.")
         if given["x-ots-contentmd5"] != digest(request.body):
             raise AuthFailed("Mismatch between MD5 value of request body and x-ots-contentmd5 in header.")
         claimed = given.get("x-ots-signaturev4") or given.get("x-ots-signature") or ""
         if not hmac.compare_digest(_signature(request.path, given, credential).encode(), claimed.encode()):
             raise AuthFailed("Signature mismatch.")
-        problem = credential.token_problem(given.get("x-ots-ststoken"), self._clock.now())
+        problem = credential.token_problem(given.get("x-ots-ststoken"), self._world.clock.now())
         if problem is not None:
             raise AuthFailed(f"The security token is refused: {problem}.")
         return credential
 
     def signed(self, request: Request, credential: Credential, body: bytes, request_id: str) -> Headers:
         """Return the headers of an answer, with its signature."""
-        moment = datetime.fromtimestamp(self._clock.sent_at(request.sent_at()), timezone.utc)
+        moment = datetime.fromtimestamp(self._world.clock.sent_at(request.sent_at()), timezone.utc)
         # Sorted by name, as the signature requires.
         headers = (
             ("x-ots-contentmd5", digest(body)),

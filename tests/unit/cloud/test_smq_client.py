@@ -410,7 +410,7 @@ def test_attributes(client, answer):
     body = xml("Queue", QueueName="q", VisibilityTimeout=30, ActiveMessages=2, DelayMessages="x")
     got = client(answer(200, body)).get_queue_attributes("q")
     assert (got.name, got.visibility_timeout, got.active_messages) == ("q", 30, 2)
-    assert (got.delayed_messages, got.delay_seconds) == (None, None)
+    assert (got.delayed_messages, got.retention_period) == (None, None)
 
 
 def test_names_are_encoded(client, answer):

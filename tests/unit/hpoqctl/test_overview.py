@@ -29,7 +29,7 @@ class Smq:
     """A service whose queues all have these counters, and show these messages."""
 
     def __init__(self, active, inactive=0, delayed=0, visible=0):
-        self.attributes = QueueAttributes("q", 30, 65536, 3600, 0, 0, active, inactive, delayed)
+        self.attributes = QueueAttributes("q", 30, 3600, active, inactive, delayed)
         self.visible = tuple(
             ReceivedMessage(f"M{number}", "{}", None, 1, 1_000_000, None) for number in range(visible)
         )
