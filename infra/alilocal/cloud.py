@@ -39,7 +39,7 @@ from alilocal.core.service import Service
 from alilocal.core.snapshot import BadSnapshot, dump, load, member
 from alilocal.core.world import Journal, World
 from alilocal.eventbridge.model import Buses
-from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.functionhost import FunctionHost
 from alilocal.paiautoml.model import Experiment
 from alilocal.services import Behaviour, Services, make_services
 from alilocal.smq.model import Queues, Topics

@@ -12,11 +12,11 @@ from alilocal.core.clock import TimeSource
 from alilocal.core.credentials import REGION
 from alilocal.core.http import Request, Response, is_container_host, is_own_host
 from alilocal.core.jsonvalue import JsonObject
-from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.functionhost import FunctionHost
 from alilocal.paiautoml.wire import mask_text
 
 if TYPE_CHECKING:
-    from alilocal.control.control import Control
+    from alilocal.control.entry import Control
     from alilocal.fc.function import Functions
     from alilocal.fc.host import Host
     from alilocal.trials.engine import Engine, TrialOptions
@@ -77,7 +77,7 @@ class LocalCloud(Cloud):
 
     @cached_property
     def _control(self) -> Control:
-        from alilocal.control.control import Control
+        from alilocal.control.entry import Control
 
         return Control(self)
 

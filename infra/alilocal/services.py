@@ -12,7 +12,7 @@ from typing import NamedTuple
 from alilocal.core.world import World
 from alilocal.eventbridge.routes import EventBridge
 from alilocal.eventbridge.switches import EventBridgeSwitches
-from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.functionhost import FunctionHost
 from alilocal.fc.routes import FunctionCompute
 from alilocal.fc.switches import FunctionComputeSwitches
 from alilocal.mnsopen.routes import MnsOpen

@@ -45,8 +45,8 @@ class DeadLetters:
             path = f"queues/{queue.name}/messages/{one.message_id}"
             drop = Button("Drop", path, {}, "DELETE", "Dropped", "Delete this dead letter for good?")
             buttons = Buttons((Button("Redrive", f"{path}/redrive", notice="Sent again as"), drop))
-            letter = Body(f"d-{one.message_id}", one.message_id, one.body)
-            rows.append((letter, queue.name, Badge(one.state), Moment(one.enqueue_time), buttons))
+            dead_letter = Body(f"d-{one.message_id}", one.message_id, one.body)
+            rows.append((dead_letter, queue.name, Badge(one.state), Moment(one.enqueue_time), buttons))
         heads = ("dead letter", "queue", "state", "since", "")
         return Table("dead-letters", "Dead letters", heads, rows, len(found), "There are no dead letters.")
 
@@ -57,15 +57,15 @@ class DeadLetters:
         cannot be sent again.
         """
         with self._cloud.changed:
-            letter = self._take(queue_name, message_id)
+            dead_letter = self._take(queue_name, message_id)
             try:
-                target = self._cloud.queues.get(_origin(letter)[0] or self.sources().get(queue_name, ""))
-                bodies = self._recover(letter)
+                target = self._cloud.queues.get(_origin(dead_letter)[0] or self.sources().get(queue_name, ""))
+                bodies = self._recover(dead_letter)
                 if not bodies:
                     raise ValueError(f"the messages in the dead letter {message_id} cannot be read")
                 return target.name, [target.send(body) for body in bodies]
             except (ServiceError, ValueError):
-                self._cloud.queues.get(queue_name).take_in(letter)
+                self._cloud.queues.get(queue_name).add(dead_letter)
                 raise
 
     def drop(self, queue_name: str, message_id: str) -> None:
@@ -76,24 +76,24 @@ class DeadLetters:
         return (self._cloud.queues[name] for name in self.sources())
 
     def _take(self, queue_name: str, message_id: str) -> Message:
-        message = self._cloud.queues.get(queue_name).take_out(message_id)
+        message = self._cloud.queues.get(queue_name).remove(message_id)
         if message is None:
             raise ServiceError(404, "MessageNotExist", f"There is no message {message_id} in {queue_name}.")
         return message
 
-    def _recover(self, letter: Message) -> Sequence[str]:
+    def _recover(self, dead_letter: Message) -> Sequence[str]:
         """Return the messages in a dead letter, as they are to be sent."""
-        _, message_id = _origin(letter)
+        _, message_id = _origin(dead_letter)
         if self._cloud.recover_message is not None:
-            return self._cloud.recover_message(letter.body, message_id)
-        event = read_json(letter.body) if message_id is None else None
+            return self._cloud.recover_message(dead_letter.body, message_id)
+        event = read_json(dead_letter.body) if message_id is None else None
         data = event.get("data", event) if isinstance(event, dict) else None
         body = data.get("messageBody") if isinstance(data, dict) else None
-        return [body if isinstance(body, str) else letter.body]
+        return [body if isinstance(body, str) else dead_letter.body]
 
 
-def _origin(letter: Message) -> tuple[str | None, str | None]:
+def _origin(dead_letter: Message) -> tuple[str | None, str | None]:
     """Return the queue and the id that a message had before a dead-letter policy moved it."""
-    properties = {name: value for name, value, _ in letter.system_properties}
+    properties = {name: value for name, value, _ in dead_letter.system_properties}
     source = properties.get("DLQSourceArn")
     return source and source.rpartition("/")[2], properties.get("DLQOriginMessageId")

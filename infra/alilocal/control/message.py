@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from alilocal.cloud import Cloud
 from alilocal.control.history import EXPIRED, Histories, History, Step
-from alilocal.control.shown import show_body, show_button
+from alilocal.control.rendering import show_body, show_button
 from alilocal.core.delivery import Delivery
 from alilocal.core.jsonvalue import JsonObject, JsonValue, mask_secrets, read_json, texts
 from alilocal.core.view import Button

@@ -18,7 +18,7 @@ from alilocal.cloud import Cloud
 from alilocal.control.deadletters import DeadLetters
 from alilocal.control.history import EXPIRED, LOST, Histories, History
 from alilocal.control.message import compose_message
-from alilocal.control.shown import preview, show_sections
+from alilocal.control.rendering import preview, show_sections
 from alilocal.core.delivery import Stream
 from alilocal.core.faults import Fault, Kind
 from alilocal.core.jsonvalue import JsonObject, JsonValue

@@ -18,7 +18,7 @@ from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Route, not_sup
 from alilocal.core.snapshot import dump, load, member
 from alilocal.core.view import Card, Trace
 from alilocal.core.world import World
-from alilocal.eventbridge import first
+from alilocal.eventbridge import firstgeneration
 from alilocal.eventbridge.calls import Calls
 from alilocal.eventbridge.errors import EventRefused
 from alilocal.eventbridge.model import Bus, Buses
@@ -89,8 +89,8 @@ class EventBridge(RpcService):
             world,
             [Action("PutEvents", calls.put, _bus_resource, trace=_PUBLISHED), *shared, put_targets],
             (
-                Route("PutEvents", "POST", first.PUT_EVENTS, calls.put_first, trace=_PUBLISHED),
-                *first.routes([*shared, create_targets], world.account_id),
+                Route("PutEvents", "POST", firstgeneration.PUT_EVENTS, calls.put_first, trace=_PUBLISHED),
+                *firstgeneration.routes([*shared, create_targets], world.account_id),
             ),
         )
 
@@ -98,38 +98,38 @@ class EventBridge(RpcService):
 
     def owns(self, request: Request) -> bool:
         """Return whether the request goes to a path of the first generation, or names this service's API version."""
-        return first.is_first(request) or super().owns(request)
+        return firstgeneration.is_first(request) or super().owns(request)
 
     def find(self, request: Request) -> Found | None:
-        if not first.is_first(request):
+        if not firstgeneration.is_first(request):
             return super().find(request)
         own = (route for route in self.routes if route.path == request.path and request.method == "POST")
         return next(((route, {}) for route in own), None)
 
     def verify(self, request: Request) -> Credential:
-        return self._first.verify(request) if first.is_first(request) else super().verify(request)
+        return self._first.verify(request) if firstgeneration.is_first(request) else super().verify(request)
 
     def operation_named(self, request: Request) -> str:
-        if not first.is_first(request):
+        if not firstgeneration.is_first(request):
             return super().operation_named(request)
-        name = first.operation_named(request)
+        name = firstgeneration.operation_named(request)
         return name if name in self.unsupported else UNKNOWN_OPERATION
 
     def unknown_operation(self, request: Request) -> ServiceError:
-        if not first.is_first(request):
+        if not firstgeneration.is_first(request):
             return super().unknown_operation(request)
-        name = first.operation_named(request)
+        name = firstgeneration.operation_named(request)
         if any(route.path == request.path for route in self.routes):
             return ServiceError(405, "MethodNotAllowed", f"{name} is called with POST, not {request.method}.")
         return ServiceError(404, "InvalidAction.NotFound", not_supported(name))
 
     def permission(self, route: Route, call: Call) -> Permission:
-        if not first.is_first(call.request):
+        if not firstgeneration.is_first(call.request):
             return super().permission(route, call)
-        if route.path == first.PUT_EVENTS:
+        if route.path == firstgeneration.PUT_EVENTS:
             place = f"eventbus/{bus_of(read_events(call.request.body))}"
         else:
-            place = self._of_first[route.operation].resource(first.read_given(call.request))
+            place = self._of_first[route.operation].resource(firstgeneration.read_given(call.request))
         return Permission((f"eventbridge:{route.operation}",), (self.arn(place),))
 
     def denied(self, permission: Permission) -> ServiceError:
@@ -140,7 +140,7 @@ class EventBridge(RpcService):
         if isinstance(error, EventRefused):
             status = self._world.behaviour.put_events_status
             error = ServiceError(status, error.code, error.message, error.headers)
-        if not first.is_first(request):
+        if not firstgeneration.is_first(request):
             return super().render_error(error, request, request_id)
         lower = self._world.behaviour.event_error_keys == "lower"
         return error_response(error, request, request_id, self.name, lower=lower)

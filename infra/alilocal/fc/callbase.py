@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from alilocal.core.world import World
 from alilocal.fc import wire
-from alilocal.fc.deployed import FunctionHost
+from alilocal.fc.functionhost import FunctionHost
 from alilocal.fc.registry import Registry
 from alilocal.fc.switches import FunctionComputeSwitches
 

@@ -13,8 +13,8 @@ from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.deployed import LATEST, FunctionHost
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotFound
+from alilocal.fc.functionhost import LATEST, FunctionHost
 from alilocal.fc.objects import Objects
 from alilocal.fc.registry import AsyncConfig, Entry, Registry
 from alilocal.fc.switches import FunctionComputeSwitches

@@ -25,8 +25,8 @@ from alilocal.eventbridge.functionrule import FunctionRule
 from alilocal.eventbridge.pattern import check
 from alilocal.eventstream import EventStream
 from alilocal.fc import members as read
-from alilocal.fc.deployed import Deployed, InstanceFacts
 from alilocal.fc.function import Function, Functions
+from alilocal.fc.functionhost import Deployed, InstanceFacts
 from alilocal.fc.model import InvocationResult, Settings
 from alilocal.fc.sources import Timer, TopicListener
 from alilocal.fc.triggerconfig import BusSource, HttpSource, QueueSource, Source, TimerSource, TopicSource

@@ -17,8 +17,8 @@ from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.service import Call
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.deployed import LATEST
 from alilocal.fc.errors import InvocationDisabled, NotFound
+from alilocal.fc.functionhost import LATEST
 from alilocal.fc.registry import Entry, Trigger
 from alilocal.fc.triggerconfig import HttpSource, read_source
 

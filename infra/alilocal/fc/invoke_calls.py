@@ -14,7 +14,6 @@ from alilocal.core.jsonvalue import read_whole
 from alilocal.core.service import Call
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.deployed import LATEST, Deployed
 from alilocal.fc.errors import (
     InvalidArgument,
     InvocationDisabled,
@@ -22,6 +21,7 @@ from alilocal.fc.errors import (
     TaskExists,
     TooManyRequests,
 )
+from alilocal.fc.functionhost import LATEST, Deployed
 from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES, InvocationResult
 
 T = TypeVar("T")

@@ -20,8 +20,8 @@ from alilocal.core.world import World
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
 from alilocal.fc.calls import Calls
-from alilocal.fc.deployed import LATEST, FunctionHost
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound, Unchanged
+from alilocal.fc.functionhost import LATEST, FunctionHost
 from alilocal.fc.invoke_calls import InvokeCalls
 from alilocal.fc.registry import (
     NAME,

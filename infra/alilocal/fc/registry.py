@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.world import World
 from alilocal.fc import members as settings
-from alilocal.fc.deployed import LATEST, AsyncSettings, Deployed
 from alilocal.fc.errors import AlreadyExists, InvalidArgument, NotFound, Unchanged
+from alilocal.fc.functionhost import LATEST, AsyncSettings, Deployed
 from alilocal.fc.packages import Packages
 from alilocal.fc.switches import FunctionComputeSwitches
 

@@ -19,8 +19,8 @@ from alilocal.core.view import Card
 from alilocal.core.world import World
 from alilocal.fc import members, wire
 from alilocal.fc.calls import Calls
-from alilocal.fc.deployed import FunctionHost
 from alilocal.fc.errors import PreconditionFailed
+from alilocal.fc.functionhost import FunctionHost
 from alilocal.fc.httptrigger import PREFIX, HttpTriggers, is_http_call
 from alilocal.fc.invoke_calls import InvokeCalls
 from alilocal.fc.legacy_calls import LegacyCalls

@@ -11,8 +11,8 @@ from alilocal.core.jsonvalue import JsonObject, JsonValue
 from alilocal.core.service import Call
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.deployed import LATEST, Deployed
 from alilocal.fc.errors import AlreadyExists, InvalidArgument
+from alilocal.fc.functionhost import LATEST, Deployed
 from alilocal.fc.httptrigger import url_of
 from alilocal.fc.registry import NAME, Entry, Trigger
 from alilocal.fc.triggerconfig import Source, change_config, read_source

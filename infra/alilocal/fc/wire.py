@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 
 from alilocal.core.http import Headers, Request, Response
 from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
-from alilocal.fc.deployed import LATEST, InstanceFacts
 from alilocal.fc.errors import InvalidArgument
+from alilocal.fc.functionhost import LATEST, InstanceFacts
 from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, Trigger, Version
 
 T = TypeVar("T")

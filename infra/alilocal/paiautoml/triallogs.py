@@ -17,7 +17,7 @@ from alilocal.core.jsonvalue import JsonValue
 from alilocal.paiautoml.model import AnyTrial, Experiment
 from alilocal.paiautoml.trials import Trial
 from alilocal.paiautoml.wire import mask_text
-from alilocal.trials.filling import fill
+from alilocal.trials.placeholders import fill
 from alilocal.trials.record import TrialRecord
 
 EXPERIMENT_LOGS = ("nnimanager.log", "dispatcher.log")

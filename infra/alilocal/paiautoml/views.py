@@ -26,7 +26,7 @@ from alilocal.core.view import (
 )
 from alilocal.paiautoml.model import AnyTrial, Experiment
 from alilocal.paiautoml.triallogs import experiment_log, read_commands, trial_log
-from alilocal.trials.filling import plain_name
+from alilocal.trials.placeholders import plain_name
 from alilocal.trials.record import TERMINAL, TrialRecord
 
 _MOST_ROWS, _MOST_LINES, _MOST_AXES = 100, 200, 10

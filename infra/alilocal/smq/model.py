@@ -133,7 +133,7 @@ class Queues(Named[Queue]):
             return
         for message in queue.pop_exhausted():
             moved = self._dead_letter(queue, message)
-            target.take_in(moved)
+            target.add(moved)
             if moved.message_id != message.message_id:
                 now = self._world.clock.now()
                 self._world.journal.add(Sent(target.name, moved.message_id, moved.body, now))

@@ -129,7 +129,7 @@ class Queue:
         queue.create_time, queue.last_modify_time = state.create_time, state.last_modify_time
         queue.dead_letter_policy = state.dead_letter_policy
         for message in state.messages:
-            queue.take_in(message)
+            queue.add(message)
             if message.receipt_handle is not None:
                 queue._by_handle[message.receipt_handle] = message
         queue._rates = Rates()
@@ -172,7 +172,7 @@ class Queue:
         with self._world.changed:
             return self._rates.recent(self._settle())
 
-    def take_out(self, message_id: str) -> Message | None:
+    def remove(self, message_id: str) -> Message | None:
         """Remove a message, whoever holds it, and return it; None if it is not in the queue."""
         with self._world.changed:
             self._settle()
@@ -246,14 +246,14 @@ class Queue:
                 outgoing.user_properties,
                 outgoing.system_properties,
             )
-            self.take_in(message)
+            self.add(message)
             self._world.notes.record_keys(message.message_id)
             self._world.journal.add(Sent(self.name, message.message_id, outgoing.body, now))
             if delay:
                 self._issue_handle(message)
             return message.copy()
 
-    def take_in(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Add a message from another queue or a snapshot, keeping its times."""
         with self._world.changed:
             self._sequence += 1
@@ -271,7 +271,7 @@ class Queue:
         """Add a message that has left the queue once more, with the same id: a second delivery of it."""
         with self._world.changed:
             now, request_id = self._world.clock.now(), self._world.ids.smq_request_id()
-            self.take_in(Message(message_id, body, DEFAULT_PRIORITY, now, now, 0, request_id))
+            self.add(Message(message_id, body, DEFAULT_PRIORITY, now, now, 0, request_id))
 
     def receive(self, count: int) -> list[Message]:
         """Return up to `count` visible messages by priority and age, and hide them for the visibility time-out."""

@@ -32,7 +32,7 @@ from alilocal.tablestore.messages import (
 from alilocal.tablestore.model import Key, Table, Tables
 from alilocal.tablestore.plainbuffer import Bound, Cell, KeyValue, Operation, Row, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
-from alilocal.tablestore.reading import Selection
+from alilocal.tablestore.selection import Selection
 from alilocal.tablestore.switches import TablestoreSwitches
 from alilocal.tablestore.validation import (
     MOST_BYTES,

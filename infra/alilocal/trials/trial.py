@@ -14,9 +14,9 @@ from pathlib import Path
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.secretnames import is_secret_name
 from alilocal.trials.eventfile import SummaryFolder
-from alilocal.trials.filling import fill, variables
 from alilocal.trials.host import MARK
 from alilocal.trials.metrics import JsonFile, Metrics, read_number
+from alilocal.trials.placeholders import fill, variables
 from alilocal.trials.plan import Plan, command_of
 from alilocal.trials.processes import Order
 from alilocal.trials.record import Refused, Status, TrialRecord

@@ -372,7 +372,7 @@ def test_a_message_that_expires_in_its_queue_is_lost(cloud, page):
     """Nobody has deleted it, so it was not taken. One that was deleted before, or was acknowledged, is not lost."""
     queue = cloud.queues.create("orders", message_retention_period=3600)
     expired, taken = queue.send("1"), queue.send("2")
-    queue.take_out(taken)
+    queue.remove(taken)
     retried = cloud.queues.create("retried", message_retention_period=3600).send("3")
     stream = EventStream(cloud, queue="retried", invoke=lambda _: False, retry="EXPONENTIAL_DECAY_RETRY")
     assert stream.step()

@@ -12,8 +12,8 @@ import pytest
 from alilocal.trials import host
 from alilocal.trials.assessor import Assessor, read_rules
 from alilocal.trials.eventfile import SummaryFolder
-from alilocal.trials.filling import fill, variables
 from alilocal.trials.metrics import JsonFile, Metrics, Reading, read_number
+from alilocal.trials.placeholders import fill, variables
 from alilocal.trials.plan import command_of, read_plan
 from alilocal.trials.record import CommandRecord, Refused
 from support.processes import run_program
