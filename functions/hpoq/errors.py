@@ -87,7 +87,9 @@ class RequestRejected(HpoqError):
 
 
 class StoreError(HpoqError):
-    """The idempotency store failed."""
+    """The idempotency store failed. `was_claimed` says that the record of a claim could not be saved."""
+
+    was_claimed = False
 
 
 class StoreUnavailable(StoreError):

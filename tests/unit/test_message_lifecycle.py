@@ -542,6 +542,19 @@ def test_a_copy_without_its_record_gets_a_create_whatever_its_age(world):
     assert outcomes(world.deliver(smq_event("M9", copy))) == ["created"]
 
 
+def test_a_store_that_loses_the_claim_which_it_failed_to_save_costs_no_second_experiment(world):
+    """It went down between the claim and its end, and comes back without its last writes."""
+    world.store = Dying()
+    world.store.is_dying = True
+    world.deliver(EVENT, **TO_REQUEUE)
+    world.store.is_dying = False
+    world.store._rows.clear()
+    world.clock.advance(3600)  # the gateway has forgotten the nonce
+    ((message_id, body),) = world.waiting()
+    assert outcomes(world.deliver(smq_event(message_id, body), **TO_REQUEUE)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
 def test_a_service_without_tags_gets_the_key_in_the_description_after_an_unknown_end(world):
     """The refused create has used up the nonce, so the tag is not tried again, even if it is the only marker set."""
     world.settings["HPOQ_MARKER"] = "tag"

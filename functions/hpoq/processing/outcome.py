@@ -52,8 +52,9 @@ class Result:
 
     `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
     may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
-    waits for the service to take more calls, `unrecorded` that it failed and no record could note that. `due` is when
-    the next delivery may have something to do, as far as another delivery's record says so.
+    waits for the service to take more calls, `unrecorded` that it failed and no record could note that, and
+    `was_claimed` that its create may have been sent before. `due` is when the next delivery may have something to do,
+    as far as another delivery's record says so.
     """
 
     outcome: Outcome
@@ -64,6 +65,7 @@ class Result:
     record: Record | None = None
     throttled: bool = False
     unrecorded: bool = False
+    was_claimed: bool = False
     due: float = 0.0
 
     def as_row(self) -> JsonObject:

@@ -156,7 +156,8 @@ class Processor:
             except StoreError as exc:
                 get_logger().error("store.failed", error=str(exc))
                 log_lasting_fault(exc.__cause__)
-                result = make_retry(delivery, as_event_error(exc), unrecorded=True)
+                failed = make_retry(delivery, as_event_error(exc), unrecorded=True)
+                result = replace(failed, was_claimed=exc.was_claimed)
             except Exception:  # noqa: BLE001 - a defect must affect only this message
                 get_logger().exception("message.defect")
                 result = make_retry(delivery, _DEFECT, unrecorded=True)

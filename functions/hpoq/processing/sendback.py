@@ -3,7 +3,7 @@
 A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
 keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,
 so that copies merge instead of multiplying. The number is recorded after the send. A crash in between leaves two
-copies with one number, which the next send merges. While the store is down nothing is numbered, so the delays grow.
+copies with one number, which the next send merges. While the store is down no number is recorded, so the delays grow.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class SendBack:
         if envelope is None:
             return None
         record = result.record
-        sequence = envelope.sequence
+        # The store may lose the record of a claim that it could not save. Whoever then finds none must not take the
+        # copy for a message that was never processed.
+        sequence = max(envelope.sequence, 1) if result.was_claimed else envelope.sequence
         if record is not None:
             sequence = min(lifecycle.next_sequence(record, intake.delivery), MOST_SEQUENCE)
             # The redrive has had its effect: from here on this is a copy like any other.
