@@ -37,7 +37,7 @@ from hpoq.processing.creation import (
 from hpoq.processing.envelope import Envelope
 from hpoq.processing.follow import Follower
 from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
-from hpoq.processing.ledger import Ledger, Opening
+from hpoq.processing.ledger import ClaimLost, Ledger, Opening
 from hpoq.processing.lifecycle import Action, Delivery, Standing
 from hpoq.processing.outcome import (
     Announcer,
@@ -448,8 +448,8 @@ class Processor:
             return make_retry(delivery, failure, record, experiment_id=record.experiment_id)
         try:
             self._ledger.save(lifecycle.mark_published(record, self._clock.now()), record.version)
-        except StoreError as exc:
-            # The event is out: at worst it is sent once more, under the same id.
+        except ClaimLost as exc:
+            # The event is out, and another delivery has the record.
             get_logger().warning("publish.unrecorded", error=str(exc))
         return make_result(outcome, delivery, record.experiment_id, find_error(event))
 
