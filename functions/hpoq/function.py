@@ -192,7 +192,7 @@ class Function:
             credentials,
             deadline,
             lambda: self._open_client(smq.Smq, placement.smq_endpoint(), credentials),
-            Ledger(self._store, self._clock, self._terms),
+            Ledger(self._store, self._clock, self._terms, self._transport.clock_error),
         )
 
     def _open_client(self, kind: type[Client], endpoint: str, credentials: CredentialsProvider) -> Client:

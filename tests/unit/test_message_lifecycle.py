@@ -202,6 +202,22 @@ def test_an_early_copy_of_a_message_without_an_error_is_not_due(world):
     assert codes(world.deliver(copy)) == ["NotDue"]
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_clock_that_was_ahead_blocks_no_key_until_its_time_comes(world, is_killed):
+    """Its claim and its doubt end in three days, by its own clock."""
+    world.store = Dying()
+    world.store.is_dying = is_killed
+    world.fail_create("refuse", times=None)
+    world.deliver(EVENT, offset=3 * 86_400)
+    world.cloud.faults.clear()
+    world.store.is_dying = False
+    if is_killed:
+        assert codes(world.deliver(EVENT)) == ["InDoubt"]
+        world.clock.advance(2 * 3600 + LATER)
+    assert outcomes(world.deliver(EVENT)) == ["created"]
+    assert len(world.cloud.experiments) == 1
+
+
 def test_an_older_copy_is_dropped(world):
     """Only the newest copy of a message goes on, so that copies merge and a message does not multiply."""
     world.fail_create(**DENIED, times=2)

@@ -198,6 +198,9 @@ class Creator:
             found = self._find(claim, experiment, thorough=not lifecycle.is_in_doubt(doubt_until, began))
             # Its answers may show that this machine's clock is ahead.
             if found is None and lifecycle.is_in_doubt(doubt_until, self.client.correct_time(began)):
+                # A date in an answer may be wrong, so only a clock that is behind is corrected by it.
+                present = self.clock.now() - min(self.client.clock_error(), 0.0)
+                doubt_until = lifecycle.limit_doubt(doubt_until, present, self.terms)
                 if not self._can_wait(claim, doubt_until):
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
                 self.clock.sleep(doubt_until - self.client.present_time())

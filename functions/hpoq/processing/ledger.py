@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fcruntime.dataclass import dataclass
 from hpoq.clock import Clock
@@ -33,12 +33,18 @@ class Opening:
 
 
 class Ledger:
-    """Opens the records of keys and saves their ends. Safe for threads. Every method raises StoreError."""
+    """Opens the records of keys and saves their ends. Safe for threads. Every method raises StoreError.
 
-    def __init__(self, store: Store, clock: Clock, terms: Terms) -> None:
+    `clock_error` returns by how many seconds `clock` is known to be ahead, or behind if it is negative.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, terms: Terms, clock_error: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._store = store
         self._clock = clock
         self.terms = terms
+        self._clock_error = clock_error
         self._known: dict[str, Record] = {}
         self._unseen: set[str] = set()
 
@@ -128,7 +134,11 @@ class Ledger:
             return Opening(
                 Action.CLAIM, wanted, lifecycle.doubt_without_record(delivery, self._clock.now(), self.terms)
             )
-        action = lifecycle.decide(existing, delivery, self._clock.now())
+        now = self._clock.now()
+        action = lifecycle.decide(existing, delivery, now)
+        if existing.published_at is not None and now >= existing.expires_at > now - self._clock_error():
+            # Only by a clock that is ahead is its key free again.
+            action = Action.WAIT
         if action is Action.TAKE_OVER:
             return self.take_over(existing, delivery)
         if action is Action.CLAIM and not self._swap(wanted, existing.version):

@@ -22,6 +22,9 @@ once there is an event: the copy of the record's number may have been answered. 
 
 Nothing here reads a clock, a store or the network; the same table drives the code and the model that tests it.
 
+**Clocks.** A clock that was ahead by days may have written the end of a lease, of a doubt or of a delay. Such times
+are not believed (`_FURTHEST_SECONDS`), or the key would be blocked until they come.
+
 **How long a create may still take effect.** An owner sends a create only while its lease, less the clock skew,
 outlasts that request's whole read time-out (`latest_start`). The doubt ends one lease plus the consistency margin
 after the send. That is how long a create may take to act and to appear in a listing before its absence is concluded.
@@ -35,6 +38,9 @@ from fcruntime.dataclass import dataclass, replace
 from hpoq.idempotency.record import Record, State
 
 _LONGEST_DELAY_SECONDS = 3600.0
+# A lease and the delay of a copy last an hour at most, and clocks may differ. What a record says about a later time
+# comes from a clock that was ahead, and must not block its key until then.
+_FURTHEST_SECONDS = 2 * 3600.0
 _MOST_REDRIVES = 8
 
 
@@ -119,7 +125,8 @@ def find_standing(record: Record | None, now: float) -> Standing:
     if record is None:
         return Standing.UNSEEN
     if record.state is State.IN_PROGRESS:
-        return Standing.HELD if now < record.lease_until else Standing.ABANDONED
+        is_held = now < record.lease_until <= now + _FURTHEST_SECONDS
+        return Standing.HELD if is_held else Standing.ABANDONED
     if record.published_at is None:
         return Standing.UNPUBLISHED
     if now >= record.expires_at:
@@ -153,7 +160,7 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
     if standing is Standing.ABANDONED:
         if is_superseded:
             return Action.DROP
-        is_early = now < record.not_before and not _is_new_redrive(record, delivery)
+        is_early = early_seconds(record, now) > 0 and not _is_new_redrive(record, delivery)
         return Action.WAIT if is_early else Action.TAKE_OVER
     # The copy of the record's number may be answered; the sender of another message still waits.
     is_superseded = is_superseded and not (delivery.sequence == 0 and _is_another(record, delivery))
@@ -167,6 +174,12 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
     if (record.delivery or record.key) == delivery.delivery and not _may_be_repeated(delivery):
         return Action.ACKNOWLEDGE
     return Action.DROP if is_superseded else Action.REPEAT
+
+
+def early_seconds(record: Record, now: float) -> float:
+    """Return for how many seconds from `now` a copy of the message of `record` has nothing to do, or 0."""
+    early = record.not_before - now
+    return early if 0.0 < early <= _FURTHEST_SECONDS else 0.0
 
 
 def next_action(record: Record | None, now: float) -> Action:
@@ -295,6 +308,11 @@ def doubt_left(record: Record) -> float | None:
     return record.doubt_until if record.state is State.IN_PROGRESS else record.claimed_at
 
 
+def limit_doubt(doubt_until: float, now: float, terms: Terms) -> float:
+    """Return until when a doubt may last at `now`: a later time is that of a clock that was ahead."""
+    return min(doubt_until, now + _FURTHEST_SECONDS + terms.consistency)
+
+
 def latest_start(record: Record, terms: Terms) -> float:
     """Return the wall-clock time after which no create of this claim may start.
 
@@ -402,7 +420,7 @@ def retry_delay(record: Record, terms: Terms, now: float) -> float:
     A message that has ended makes no more attempts, but its event or its watch message may still have to be sent.
     Then the delay grows to a quarter of the time since the end, and to an hour at most.
     """
-    delay = max(_grow(terms.delay, record.attempts), record.not_before - now)
+    delay = max(_grow(terms.delay, record.attempts), early_seconds(record, now))
     if record.state is State.IN_PROGRESS or record.published_at is not None:
         return delay
     ended_at = record.expires_at - terms.retention

@@ -228,7 +228,7 @@ class Processor:
     def _follow_action(self, opening: Opening, intake: Readable, began: float) -> Result:
         record, delivery = opening.record, intake.delivery
         if opening.action is Action.WAIT:
-            if self._clock.now() < record.not_before:
+            if lifecycle.early_seconds(record, self._clock.now()):
                 return make_retry(delivery, _find_cause(record, _NOT_DUE), due=record.not_before)
             return make_retry(delivery, _HELD, due=record.lease_until)
         if opening.action is Action.DROP:
@@ -398,7 +398,7 @@ class Processor:
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
-        if self._clock.now() < existing.not_before:
+        if lifecycle.early_seconds(existing, self._clock.now()):
             return make_retry(intake.delivery, _find_cause(existing, _NOT_DUE), unrecorded=True)
         first = lifecycle.newest_copy(existing)
         opening = self._ledger.take_over(existing, first)

@@ -28,10 +28,6 @@ from hpoq.processing.ledger import Ledger
 from hpoq.processing.outcome import Result, log_lasting_fault
 from hpoq.processing.pace import Pace
 
-LONGEST_DELAY_SECONDS = 604_800
-"""How long SMQ can delay a message
-(https://www.alibabacloud.com/help/en/mns/developer-reference/sendmessage)."""
-
 # What a redrive and the sends after it can add to an envelope: `redriven`, `renewed` and a longer `sequence`.
 _RESERVED_BYTES = 100
 # No time of an envelope is longer for three centuries.
@@ -131,7 +127,7 @@ class SendBack:
         """Send a message back; returns whether it is in its queue again."""
         intake, record, now = sealed.intake, sealed.result.record, self.clock.now()
         is_watch = intake.envelope is not None and intake.envelope.kind == WATCH
-        delay = min(math.ceil(self._choose_delay(sealed, now, is_watch=is_watch)), LONGEST_DELAY_SECONDS)
+        delay = math.ceil(self._choose_delay(sealed, now, is_watch=is_watch))
         dead_letter_queue = self.dead_letter_queue if self._is_too_old(sealed.tried_since) else None
         own_queue = self.watch_queue if is_watch and self.watch_queue is not None else self.queue
         queue, delay = (own_queue, delay) if dead_letter_queue is None else (dead_letter_queue, 0)
@@ -165,7 +161,7 @@ class SendBack:
         record, terms, tried = sealed.result.record, self.ledger.terms, now - sealed.since
         if sealed.result.throttled and not is_watch:
             delay = lifecycle.throttled_delay(tried, self.pace.idle_seconds(), terms, self.clock.random())
-            return delay if record is None else max(delay, record.not_before - now)
+            return delay if record is None else max(delay, lifecycle.early_seconds(record, now))
         if sealed.result.unrecorded:
             # Its copies are not numbered and therefore do not merge, so a longer delay means fewer copies.
             return lifecycle.throttled_delay(tried, tried, terms, self.clock.random())

@@ -74,6 +74,9 @@ class Service:
     def correct_time(self, moment):
         return moment - self.ahead
 
+    def clock_error(self):
+        return self.ahead
+
     def create_hpo_experiment(self, body, **options):
         self.creates.append((body, options))
         self.sent_at.append(self.clock.now())
@@ -639,6 +642,17 @@ def test_a_doubt_that_was_over_by_this_clock_needs_a_thorough_search(clock):
     ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), clock.now())
     assert isinstance(ending, Created)
     assert (ending.experiment_id, service.creates) == ("s001", [])
+
+
+@pytest.mark.parametrize(("ahead", "until"), [(0.0, 7215.0), (-86_400.0, 86_400 + 7215.0), (1e9, 7215.0)])
+def test_a_doubt_that_a_clock_ahead_has_written_ends_within_hours(clock, ahead, until):
+    """No claim lasts so long. This clock may be behind, and a date from long ago may be wrong."""
+    service = Service(clock)
+    service.ahead = ahead
+    began = clock.now()
+    ending = make(clock, service).attempt(EXPERIMENT, claim(clock, attempts=2), began + 10 * 86_400)
+    assert isinstance(ending, Postponed)
+    assert (ending.error.code, ending.doubt_until) == ("InDoubt", began + until)
 
 
 def test_while_a_doubt_lasts_only_the_newest_experiments_are_searched(clock):

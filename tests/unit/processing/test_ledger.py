@@ -109,6 +109,17 @@ def test_a_key_is_free_for_another_request_after_its_retention(clock):
     assert (opening.action, opening.record.fingerprint, opening.doubt_until) == (Action.CLAIM, "other", None)
 
 
+@pytest.mark.parametrize("delivery", [FIRST, OTHER])
+@pytest.mark.parametrize(("error", "is_free"), [(0.0, True), (-5000.0, True), (10.0, True), (4999.0, False)])
+def test_no_key_is_free_again_by_a_clock_that_is_known_to_be_ahead(clock, delivery, error, is_free):
+    """The answers of the services show it. A clock that is behind needs no correction."""
+    ledger = make(clock)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    clock.advance(5000)
+    action = Ledger(ledger._store, clock, TERMS, lambda: error).open(delivery).action
+    assert (action is not Action.WAIT) is is_free
+
+
 def test_of_two_that_claim_an_expired_key_at_once_one_waits(clock):
     """A claim that finds the record changed since it was read waits for the other delivery."""
 

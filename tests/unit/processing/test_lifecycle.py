@@ -35,6 +35,9 @@ STANDINGS = [
     (CLAIM, NOW + 89.9, Standing.HELD),
     (CLAIM, NOW + 90, Standing.ABANDONED),
     (CLAIM, NOW + 10**9, Standing.ABANDONED),
+    # A clock that was two hours ahead, or more, wrote its lease.
+    (CLAIM, NOW + 90 - 7200, Standing.HELD),
+    (CLAIM, NOW + 89 - 7200, Standing.ABANDONED),
     (end(State.COMPLETED), NOW, Standing.UNPUBLISHED),
     (end(State.COMPLETED, published_at=NOW), NOW, Standing.PUBLISHED),
     (end(State.COMPLETED, published_at=NOW), NOW + 999.9, Standing.PUBLISHED),
@@ -53,6 +56,12 @@ STANDINGS = [
 def test_standing_follows_from_state_lease_event_and_age(standing_record, now, expected):
     """How a record stands follows from its state, its lease, its event and its age."""
     assert lifecycle.find_standing(standing_record, now) is expected
+
+
+@pytest.mark.parametrize(("due", "early"), [(-1, 0), (0, 0), (1, 1), (7200, 7200), (7201, 0)])
+def test_a_copy_is_early_by_two_hours_at_most(due, early):
+    """No copy is delayed for longer, except by a clock that was ahead."""
+    assert lifecycle.early_seconds(record(not_before=NOW + due), NOW) == early
 
 
 def test_the_words_for_a_standing_and_an_action_stay():
