@@ -222,7 +222,7 @@ class Function:
             limits,
             marking=self._marking,
             retry=self._retry,
-            place=paiautoml.identify_place(endpoint),
+            place=paiautoml.identify_place(endpoint, placement.own_account_id),
             save=lambda record: ledger.save(record, record.version),
             pace=self._pace,
             keys_by_id=self._keys_by_id,

@@ -37,8 +37,13 @@ class Placement:
 
     @property
     def account_id(self) -> str | None:
-        """The account id, or None if it is unknown."""
-        return self.settings.account_id or self.invocation.account_id or self.environ.get("FC_ACCOUNT_ID")
+        """The id of the account that owns the queue, or None if it is unknown."""
+        return self.settings.account_id or self.own_account_id
+
+    @property
+    def own_account_id(self) -> str | None:
+        """The id of the function's account, in which it creates experiments, or None if it is unknown."""
+        return self.invocation.account_id or self.environ.get("FC_ACCOUNT_ID")
 
     @property
     def source(self) -> str:

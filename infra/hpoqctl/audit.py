@@ -18,7 +18,7 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Clock, SystemClock
 from hpoq.cloud.experiments import Experiment, ExperimentPage, read_through
-from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
+from hpoq.cloud.paiautoml import PaiAutoMl, identify_place, is_elsewhere
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import CallError, Incomplete, NotFound, RecordUnreadable, StoreError
@@ -265,7 +265,7 @@ class Auditor:
             if experiment_id is None or experiment_id in self._listed or is_old or _is_follower(record):
                 continue
             found = self._look_up(experiment_id)
-            if found is None and None not in (self._place, record.place) and record.place != self._place:
+            if found is None and is_elsewhere(record.place, self._place):
                 self.audit.elsewhere += 1
             elif found is None:
                 self.audit.findings.append(Finding(_NO_EXPERIMENT, key, (), experiment_id))

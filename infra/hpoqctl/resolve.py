@@ -10,7 +10,7 @@ import click
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import is_experiment_id
-from hpoq.cloud.paiautoml import PaiAutoMl, identify_place
+from hpoq.cloud.paiautoml import PaiAutoMl, identify_place, is_elsewhere
 from hpoq.contract.identity import find_marker_keys
 from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, StoreError
 from hpoq.idempotency.record import Record
@@ -177,9 +177,10 @@ def _check_experiment(service: _Service, experiment_id: str, key: str) -> None:
 
 def _check_absence(service: _Service, record: Record, now: float) -> None:
     """Raise _RefusedError if an experiment carries the key of `record`, or if one may still appear."""
-    if record.place not in (None, identify_place(service.endpoint)):
-        problem = f"its create was sent to {record.place}, and the endpoint is now {service.endpoint}."
-        raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={record.place}, or give --unchecked.")
+    if is_elsewhere(record.place, identify_place(service.endpoint)):
+        place = str(record.place).partition("#")[0]
+        problem = f"its create was sent to {place}, and the endpoint is now {service.endpoint}."
+        raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={place}, or give --unchecked.")
     sought = Sought.from_claim(record, {}, service.settings.clock_skew_seconds)
     budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
     try:

@@ -571,6 +571,16 @@ def test_a_store_that_loses_the_claim_which_it_failed_to_save_costs_no_second_ex
     assert len(world.cloud.experiments) == 1
 
 
+def test_a_message_whose_create_was_sent_by_another_account_waits_for_that_account(world):
+    """The listing of this account cannot show what that create has made."""
+    experiment_id = create_and_die(world, EVENT)
+    elsewhere = Fc3Context("r", account_id="2000000000000000")
+    (row,) = world.deliver(EVENT, elsewhere)
+    assert (row["outcome"], row["error"]["code"]) == ("retry", "EndpointChanged")
+    (row,) = world.deliver(EVENT)
+    assert (row["outcome"], row["experimentId"]) == ("created", experiment_id)
+
+
 def test_a_service_without_tags_gets_the_key_in_the_description_after_an_unknown_end(world):
     """The refused create has used up the nonce, so the tag is not tried again, even if it is the only marker set."""
     world.settings["HPOQ_MARKER"] = "tag"

@@ -62,9 +62,23 @@ def default_endpoint(region: str, network: Literal["public", "vpc"] = "public") 
     return f"https://{host}.{check_region(region)}.aliyuncs.com"
 
 
-def identify_place(endpoint: str) -> str:
-    """Return what identifies the service at `endpoint`: its spelling, and whether it is in the VPC, do not matter."""
-    return str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
+def identify_place(endpoint: str, account_id: str | None = None) -> str:
+    """Return what identifies the experiments of an account at `endpoint`.
+
+    The spelling of the endpoint does not matter, nor whether it is in the VPC.
+    """
+    place = str(Endpoint.parse(endpoint)).replace("://paiautoml-vpc.", "://paiautoml.")
+    return f"{place}#{account_id}" if account_id else place
+
+
+def is_elsewhere(place: str | None, present: str | None) -> bool:
+    """Return whether the experiments at `place` cannot be seen at `present`, as far as both are known."""
+    if place is None or present is None:
+        return False
+    (endpoint, _, account), (present_endpoint, _, present_account) = (
+        one.partition("#") for one in (place, present)
+    )
+    return endpoint != present_endpoint or (bool(account and present_account) and account != present_account)
 
 
 class PaiAutoMl(ServiceClient):

@@ -48,8 +48,8 @@ class Record:
     which proves that the service did not act, and never while `uncertain`: then the end of an earlier create of this
     generation is not known. Its nonce stays, to keep a late copy out, and each create is preceded by a search, also
     long after `doubt_until`. Only an operator's decision ends that. `tagged` and `described` say that every
-    create sent so far carried the marker there, `place` is the endpoint that they were sent to. `searches` counts the
-    searches that could not conclude anything.
+    create sent so far carried the marker there, `place` is the endpoint that they were sent to, with the
+    account. `searches` counts the searches that could not conclude anything.
 
     What comes next: `sequence` is the newest number of a copy that is known to be in the queue, `not_before` the
     time before which a copy has nothing to do, `redriven` the last redrives that had their effect, in lines.

@@ -14,7 +14,7 @@ from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget, Clock, Limits
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.experiments import CreatedExperiment
-from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.paiautoml import PaiAutoMl, is_elsewhere
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import MOST_TAGS, TAG_KEY, derive_uuid, format_marker
 from hpoq.errors import (
@@ -52,8 +52,8 @@ _MARKER_IN_DESCRIPTION = (
 )
 _MOVED = EventError(
     code="EndpointChanged",
-    message="an earlier create was sent to another endpoint; set HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until "
-    "this message has ended, or find out whether its experiment exists and run hpoq resolve",
+    message="an earlier create was sent to another endpoint or by another account; set HPOQ_PAIAUTOML_ENDPOINT or "
+    "HPOQ_REGION back until this message has ended, or find out whether its experiment exists and run hpoq resolve",
     retryable=True,
 )
 _IN_DOUBT = EventError(
@@ -155,9 +155,10 @@ def create_nonce(key: str, generation: int) -> str:
 class Creator:
     """Makes the experiment of a claim, at most once.
 
-    `place` identifies the endpoint that creates are sent to. `save` writes a claim's record and returns it: the
-    generation of a nonce must be durable before it is used. `pace` says when a create may be sent. `keys_by_id` has
-    the keys of the experiments that the service created or listed for them, and outlives the invocation.
+    `place` identifies the endpoint and the account that creates are sent to. `save` writes a claim's record and
+    returns it: the generation of a nonce must be durable before it is used. `pace` says when a create may be sent.
+    `keys_by_id` has the keys of the experiments that the service created or listed for them, and outlives the
+    invocation.
     """
 
     client: PaiAutoMl
@@ -189,7 +190,7 @@ class Creator:
             return Created(claim, claim.experiment_id, adopted=True)
         if doubt_until is None:
             return None
-        if claim.place not in (None, self.place):
+        if is_elsewhere(claim.place, self.place):
             log_configuration_fault(_MOVED, place=claim.place)
             return Postponed(claim, _MOVED, doubt_until, counts=False)
         try:

@@ -12,7 +12,7 @@ import re
 
 from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
-from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.paiautoml import PaiAutoMl, is_elsewhere
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
 from hpoq.contract.stop import StopRequest
@@ -94,7 +94,7 @@ class Stopper:
         try:
             return self._stop(experiment_id or "", claim, budget)
         except CallError as exc:
-            if isinstance(exc, NotFound) and place not in (None, self.place):
+            if isinstance(exc, NotFound) and is_elsewhere(place, self.place):
                 log_configuration_fault(MOVED, place=place)
                 return Postponed(claim, MOVED, None, counts=False)
             return self._postpone(claim, exc, known_since, by_key=request.stop.experiment_id is None)

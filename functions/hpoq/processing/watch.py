@@ -24,7 +24,7 @@ from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.answers import USER_OR_EXPERIMENT
 from hpoq.cloud.experiments import Experiment
-from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.paiautoml import PaiAutoMl, is_elsewhere
 from hpoq.cloud.trials import Trial, TrialListing, TrialPage, read_all_trials
 from hpoq.contract.events import EventError
 from hpoq.errors import (
@@ -108,7 +108,7 @@ class Watcher:
             age = self._find_age(order)
             # An error of a later call says nothing about an experiment that was just seen.
             is_missing = experiment is None and is_deleted(exc)
-            if is_missing and order.place not in (None, self.place) and age < self.schedule.max_age:
+            if is_missing and is_elsewhere(order.place, self.place) and age < self.schedule.max_age:
                 log_configuration_fault(MOVED, place=order.place)
                 return self._schedule_next(order, MOVED)
             if is_missing and age >= self.consistency and self._is_known_to_service(budget):

@@ -29,7 +29,7 @@ FORGED = EventError(
 )
 MOVED = EventError(
     code="EndpointChanged",
-    message="the experiment was created at another endpoint, and the present one does not know it; set "
+    message="the experiment was created at another endpoint or by another account, and is not known here; set "
     "HPOQ_PAIAUTOML_ENDPOINT or HPOQ_REGION back until that experiment has ended",
     retryable=True,
 )

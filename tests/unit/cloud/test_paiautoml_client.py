@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection
 
 from hpoq.clock import Budget
 from hpoq.cloud.caller import RetryPolicy
-from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint, identify_place
+from hpoq.cloud.paiautoml import PaiAutoMl, default_endpoint, identify_place, is_elsewhere
 from hpoq.cloud.signing import Credentials, acs3_sign
 from hpoq.cloud.transport import Response
 from hpoq.errors import (
@@ -617,6 +617,24 @@ def test_list_unreadable(client, reply, document):
 def test_one_service_is_one_place(endpoint):
     """Where a create went is the same place however the endpoint is written, and from inside the VPC."""
     assert identify_place(endpoint) == "https://paiautoml.cn-shanghai.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("place", "present", "expected"),
+    [
+        ("https://a#1", "https://a#1", False),
+        ("https://a#1", "https://a#2", True),
+        ("https://a#1", "https://b#1", True),
+        ("https://a", "https://a#2", False),
+        ("https://a#1", "https://a", False),
+        (None, "https://a#2", False),
+        ("https://a#1", None, False),
+    ],
+)
+def test_experiments_of_another_endpoint_or_account_are_elsewhere(place, present, expected):
+    """Records of earlier versions, and operators' tools, do not know the account."""
+    assert is_elsewhere(place, present) is expected
+    assert identify_place("https://a", "1") == "https://a#1"
 
 
 def test_another_experiment_is_not_the_answer(client, reply):
