@@ -148,7 +148,7 @@ def test_nothing_is_removed_before_the_refusal_of_another_request_is_published(w
 
 REFUSED = {
     "no record": (None, "has no record"),
-    "held": (replace(CLAIM, lease_until=1e11), "still being processed"),
+    "held": (replace(CLAIM, lease_until=time.time() + 3600), "still being processed"),
     "in doubt": (CLAIM, "its experiment may exist"),
     "not published": (DONE, "not published yet"),
     "later version": (
