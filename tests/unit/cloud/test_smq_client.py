@@ -305,16 +305,17 @@ def test_publish_fails(client, answer, status, code, kind):
     assert len(smq.server.requests) == 1
 
 
-def test_publish(client, answer):
+@pytest.mark.parametrize("tag", ["x", None])
+def test_publish(client, answer, tag):
     """A publish is plain, with its tag."""
     smq = client(answer(201, SENT))
-    smq.publish_message("t", '{"a":"<"}', tag="x")
+    smq.publish_message("t", '{"a":"<"}', tag=tag)
     line, _, body = parsed(smq.server.requests[0])
     root = parse(body)
     assert (line, root.get("MessageBody"), root.get("MessageTag")) == (
         "POST /topics/t/messages",
         '{"a":"<"}',
-        "x",
+        tag,
     )
 
 
