@@ -66,7 +66,9 @@ def name_in_host(host: str) -> str | None:
     # `oss-cn-hangzhou` and `fc-vpc` have the region or the network in the same label.
     labels = [re.sub(rf"-(?:{_REGION.pattern})$", "", label) for label in labels]
     names = [label for label in labels if not _REGION.fullmatch(label)]
-    return _SAME.get(names[-1], names[-1]) if names else None
+    # The host of VPC has the name of a network.
+    name = names[-1] if names else labels[0]
+    return _SAME.get(name, name)
 
 
 def refuse(request: Request, foreign: Foreign, request_id: str, form: str | None = None) -> Response:

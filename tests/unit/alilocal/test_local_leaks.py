@@ -348,6 +348,8 @@ def test_the_console_shows_such_calls(local_cloud):
         ("sts-vpc.cn-hangzhou.aliyuncs.com", "sts"),
         ("1.eventbridge.cn-hangzhou.aliyuncs.com", "eventbridge"),
         ("paiautoml.cn-hangzhou.aliyuncs.com", "paiautoml"),
+        ("vpc.aliyuncs.com", "vpc"),
+        ("vpc.cn-hangzhou.aliyuncs.com", "vpc"),
         ("aliyuncs.com", None),
         ("example.com", None),
     ],
