@@ -67,7 +67,7 @@ _SLIPS = (
     (r"\.\.\.|\u2026", "an ellipsis; write out what it stands for"),
     (r"[()]", "a parenthesis; JSON has [ for a list and { for an object"),
     (r"[A-Za-z_][\w.]{0,60}\(", "a call of a function; write its value"),
-    (r"<", "this looks like XML or HTML"),
+    (r"<", "this looks like XML or HTML; send JSON"),
     (r"&(?:quot|apos|amp|#x?[0-9A-Fa-f]{1,4});", "an escape of HTML or XML; undo the escapes first"),
     (r'\\["nrt]', "a backslash outside of a string; the text was escaped once too often"),
     (r"object Object\]", "what JavaScript writes for an object; write what JSON.stringify returns"),

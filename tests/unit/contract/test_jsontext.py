@@ -211,7 +211,7 @@ SYNTAX_ERRORS = [
         b"experiment:\n",
         "not JSON at line 1, column 1: an object begins with {; send JSON (a file with YAML must be named .yaml)",
     ),
-    (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML"),
+    (b"<a/>", "not JSON at line 1, column 1: this looks like XML or HTML; send JSON"),
     (
         b'{"a": <%= a %>}',
         "not JSON at line 1, column 7: a template that was not filled in; fill it in first",
