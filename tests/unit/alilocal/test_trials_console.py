@@ -4,13 +4,16 @@ import pytest
 
 import alilocal
 from alilocal.trials.engine import TrialOptions
+from alilocal.trials.runner import Site
 from support.trials import local_configuration, run, run_config, start, wait_for
 
 HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-def cloud(tmp_path):
+def cloud(tmp_path, monkeypatch):
+    # No test has a next experiment.
+    monkeypatch.setattr(Site, "prepare_processes", lambda _: None)
     with alilocal.LocalCloud(seed=7, run_trials=TrialOptions(code=tmp_path)) as running:
         yield running
 

@@ -16,11 +16,19 @@ from alilocal.paiautoml.model import Update
 from alilocal.statedir import StateDir
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.record import TERMINAL
+from alilocal.trials.runner import Site
 from alilocal.trials.trial import Limits
 from support.trials import PYTHON, local_configuration, processes_of, run, run_config, start, wait_for
 from support.waiting import wait_until
 
 SMALL = Limits(kept_bytes=2000, most_bytes=200_000)
+PREPARE = Site.prepare_processes
+
+
+@pytest.fixture(autouse=True)
+def without_spare(monkeypatch):
+    """Start no processes for the next experiment, which most tests do not have."""
+    monkeypatch.setattr(Site, "prepare_processes", lambda _: None)
 
 
 @pytest.fixture
@@ -65,6 +73,20 @@ def test_a_trial_ends_in_the_metric_that_it_printed(cloud):
     assert (experiment.status, trial.status, trial.final) == ("FINISHED", "SUCCEEDED", 0.9)
     assert [row["type"] for row in trial.metrics] == ["PERIODICAL", "PERIODICAL", "FINAL"]
     assert experiment.run.best is trial
+
+
+def test_the_processes_of_the_next_experiment_are_started_ahead(monkeypatch):
+    """A cloud has processes ready at its start and after each experiment, and ends those that were not used."""
+    monkeypatch.setattr(Site, "prepare_processes", PREPARE)
+    with alilocal.LocalCloud(run_trials=True) as cloud:
+        site = cloud._engine._site
+        first = site.spare
+        run(cloud, "echo accuracy=1")
+        wait_until(lambda: site.spare is not None and site.spare._process is not None)
+        assert site.spare is not first
+        process = site.spare._process
+        assert process.poll() is None
+    assert process.poll() is not None
 
 
 def test_a_command_has_its_parameters_everywhere(cloud, tmp_path):
@@ -394,7 +416,7 @@ def test_as_many_trials_run_at_once_as_asked_for(cloud, tmp_path):
     assert [one.status for one in experiment.trials] == ["SUCCEEDED"] * 3
 
 
-def searched(options, tuner="TPE", count=14):
+def searched(options):
     with alilocal.LocalCloud(run_trials=options) as cloud:
         experiment = run(
             cloud,
@@ -403,16 +425,15 @@ def searched(options, tuner="TPE", count=14):
                 "${x}": {"_type": "uniform", "_value": [0, 1]},
                 "k": {"_type": "normal", "_value": [0, 1]},
             },
-            yml_config=run_config(count, 1, tuner),
+            yml_config=run_config(12, 1, "TPE"),
         )
         return [(one.sequence, one.hyperparameters, one.status, one.metrics) for one in experiment.trials]
 
 
-@pytest.mark.parametrize(("tuner", "count"), [("TPE", 12), ("Random", 3), ("GridSearch", 3)])
-def test_a_seed_and_one_trial_at_a_time_repeat_the_search(tmp_path, tuner, count):
+def test_a_seed_and_one_trial_at_a_time_repeat_the_search(tmp_path):
     """Two runs give the same trials, also after the random beginning of TPE, which has ten."""
     options = TrialOptions(code=tmp_path)
-    assert searched(options, tuner, count) == searched(options, tuner, count)
+    assert searched(options) == searched(options)
 
 
 def test_a_used_up_grid_finishes_early(cloud):
