@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("TEST_BUDGET", "0.2")
+os.environ["TEST_APART"] = "1"  # a mutant is tried with the case that notices it, not with the whole table
 
 import yaml
 from mutants import Mutant, parse

@@ -8,6 +8,7 @@ import pytest
 
 from support.budget import CI_BUDGET, FULL_BUDGET, LONG, find_left_out, sample
 from support.schedules import check_schedules, draw_schedule, integers, lists, rule
+from support.tables import join_cases, read_table, run_cases
 from support.tools import skip_without, summarize_skips
 
 
@@ -57,6 +58,54 @@ def test_a_budget_leaves_out_what_markers_name(decorator, budgets):
         kept = [item for item in items if item not in find_left_out(items, budget)]
         assert len(kept) == count
         assert len({item.callspec.params["act"] for item in kept}) == min(count, 3)
+
+
+def check_sum(left, right):
+    if left == 0:
+        skip_without("zero")
+    assert left + right == 2
+
+
+def read_tables(*tables):
+    return [read_table(pytest.mark.parametrize(*table).mark) for table in tables]
+
+
+def test_a_table_shows_each_case_that_fails():
+    """All cases run, in each combination, and a failure names each of those that failed."""
+    tables = read_tables(("left", [pytest.param(1, id="one"), 5]), ("right", [3, 1]))
+    with pytest.raises(pytest.fail.Exception) as failed:
+        run_cases(check_sum, tables)
+    first, *details = str(failed.value).split("\n\n")
+    assert first == "these cases failed: one, right=3 | left=5, right=3 | left=5, right=1"
+    assert [text.count("assert left + right == 2") for text in details if "E  " in text] == [1, 1, 1]
+
+
+def test_a_case_that_is_skipped_hides_no_failure():
+    """A table is skipped after all its cases ran, unless one of them failed."""
+    with pytest.raises(pytest.skip.Exception, match="zero"):
+        run_cases(check_sum, read_tables((("left", "right"), [(0, 1), (1, 1)])))
+    with pytest.raises(pytest.fail.Exception, match=r"cases failed: left=1, right=2\n"):
+        run_cases(check_sum, read_tables((["left", "right"], [(0, 1), (1, 2)])))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        ("left", []),
+        ("left", iter([1])),
+        ("left", [pytest.param(1, marks=pytest.mark.xfail)]),
+        ("left, right, more", [(1, 1, 1)]),
+        ("left", [1]),
+    ],
+    ids=["empty", "read once", "marked", "too many arguments", "a fixture"],
+)
+def test_what_is_no_plain_table_has_an_item_for_each_case(table):
+    """Cases are joined only if pytest would give them nothing but their values."""
+
+    def check(left, right):
+        raise AssertionError
+
+    assert join_cases(None, "check", pytest.mark.parametrize(*table)(check)) is None
 
 
 def test_the_files_with_long_tests_exist():

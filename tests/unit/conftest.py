@@ -1,0 +1,12 @@
+"""Unit tests without fixtures run all cases of a table as one test."""
+
+import pytest
+
+from support.tables import is_apart, join_cases
+
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    """Return one item for all cases, if they need no item each."""
+    if not isinstance(collector, pytest.Module) or not collector.funcnamefilter(name):
+        return None
+    return None if is_apart(collector.config) else join_cases(collector, name, obj)
