@@ -16,6 +16,7 @@ from hpoq.idempotency.record import Record, State, encode
 from hpoq.idempotency.redis import RedisStore
 from hpoq.idempotency.store import open_store
 from hpoq.testing import run_store_conformance
+from support.waiting import wait_until
 
 KEY = "9619c93e-fafb-5042-80f4-bfc8c78519f2"
 CLAIM = Record(KEY, State.IN_PROGRESS, "f", "owner", 1.0, 2.0, 4_000_000_000.0)
@@ -159,7 +160,7 @@ def replicated(start_redis, primary):
     port = start_redis()
     with Redis(port=port) as client, Redis(port=primary) as other:
         client.replicaof("127.0.0.1", primary)
-        until(lambda: has_replica(other))
+        wait_until(lambda: has_replica(other))
     return port
 
 
@@ -171,14 +172,6 @@ def has_replica(client):
         for name in known
         if name[5:].isdigit()
     )
-
-
-def until(holds):
-    """Wait for `holds`; fails after a minute."""
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 class VirtualAddress:
@@ -260,12 +253,12 @@ def failover(start_redis):
 
     def begin(text):
         clients[1].replicaof("NO", "ONE")
-        until(lambda: has_replica(clients[1]))
+        wait_until(lambda: has_replica(clients[1]))
 
         def see(data):
             if b"WAIT" in data:
                 address.see = lambda _: None
-                until(lambda: clients[0].get(store._prefix + KEY) == text)
+                wait_until(lambda: clients[0].get(store._prefix + KEY) == text)
                 address.move(new)
 
         address.see = see

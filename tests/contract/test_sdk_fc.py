@@ -144,15 +144,6 @@ def refused(code, status, act):
     return caught.value.message
 
 
-def wait_for(cloud, condition):
-    """Wait until `condition` holds."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        with cloud.changed:
-            cloud.changed.wait(0.01)
-
-
 def test_a_function_is_created_read_changed_and_deleted(client, server):
     """Members come back as they were given, with the service's defaults for the others."""
     environ = {"GREETING": "hello"}
@@ -470,7 +461,7 @@ def test_reserved_concurrency_limits_calls_at_the_same_time(client, server, tmp_
     assert len(client.list_concurrency_configs(m.ListConcurrencyConfigsRequest()).body.configs) == 1
     waiting = threading.Thread(target=invoke, args=(client_of(server), b"wait"))
     waiting.start()
-    wait_for(server.cloud, lambda: server.cloud.functions["f"].busy)
+    wait_until(lambda: server.cloud.functions["f"].busy)
     refused("ResourceExhausted", 429, lambda: invoke(client))
     (tmp_path / "mark").touch()
     waiting.join()
@@ -633,7 +624,7 @@ def test_the_retries_of_a_trigger_that_names_none(client, server, retry, is_soon
     server.cloud.behaviour.default_push_retry = retry
     server.cloud.queues.create("orders").send("hello")
     create_trigger(client, stream())
-    wait_for(server.cloud, lambda: server.cloud.streams[0].deliveries)
+    wait_until(lambda: server.cloud.streams[0].deliveries)
     first = server.cloud.streams[0].deliveries[0]
     delay = first.retry_at - first.time - first.duration_ms / 1000
     assert (delay < 9) == is_soon
@@ -677,7 +668,7 @@ def test_a_change_that_cannot_work_leaves_the_trigger_as_it_was(client, server, 
         orders.send("goes on")
     else:
         server.cloud.buses.put(DEFAULT, {"id": "1", "source": "s", "specversion": "1.0", "type": "t"})
-    wait_for(server.cloud, lambda: server.cloud.functions["f"].invocations)
+    wait_until(lambda: server.cloud.functions["f"].invocations)
     good = m.UpdateTriggerInput(trigger_config=json.dumps(stream() if kind == "queue" else bus))
     client.update_trigger("f", "t", m.UpdateTriggerRequest(body=good))
     assert len(server.cloud.streams) + len(server.cloud.buses[DEFAULT].rules) == 1
@@ -693,7 +684,7 @@ def test_a_topic_calls_with_the_message_alone_or_as_json(client, server):
     create_trigger(client, {"notifyContentFormat": "JSON"}, "j", kind="mns_topic", source_arn=arn)
     for tag in ("a", "b"):
         server.cloud.topics.publish("news", Outgoing("said " + tag), tag)
-    wait_for(server.cloud, lambda: len(server.cloud.functions["f"].invocations) == 3)
+    wait_until(lambda: len(server.cloud.functions["f"].invocations) == 3)
     events = [one.event.decode() for one in server.cloud.functions["f"].invocations]
     assert [one for one in events if not one.startswith("{")] == ["said a"]
     assert sorted(json.loads(one)["Message"] for one in events if one.startswith("{")) == ["said a", "said b"]
@@ -709,7 +700,7 @@ def test_a_timer_calls_when_it_is_due(client, server, expression):
     create_trigger(client, {"cronExpression": expression, "enable": True, "payload": "p"}, kind="timer")
     for _ in range(2):
         server.cloud.clock.advance(301)
-    wait_for(server.cloud, lambda: len(server.cloud.functions["f"].invocations) >= 2)
+    wait_until(lambda: len(server.cloud.functions["f"].invocations) >= 2)
     event = json.loads(server.cloud.functions["f"].invocations[-1].event)
     assert (event["triggerName"], event["payload"]) == ("t", "p")
 
@@ -726,7 +717,7 @@ def test_an_event_bus_calls_with_the_events_of_its_pattern(client, server):
     for kind in ("other", "wanted"):
         event = {"id": kind, "source": "s", "specversion": "1.0", "type": kind, "data": {}}
         server.cloud.buses.put(DEFAULT, event)
-    wait_for(server.cloud, lambda: server.cloud.functions["f"].invocations)
+    wait_until(lambda: server.cloud.functions["f"].invocations)
     [call] = server.cloud.functions["f"].invocations
     assert json.loads(call.event)["id"] == "wanted"
     client.delete_trigger("f", "t")
