@@ -72,6 +72,7 @@ _LONGEST_TEXT = 200
 _MOST_STATUSES = 20
 _MOST_HYPERPARAMETER_BYTES = 16_000
 _MOST_SKEW_SECONDS = 3600.0
+_LATEST_END_SECONDS = 2 * 86_400.0
 _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/optimize_mode"
 
 
@@ -113,7 +114,11 @@ class Watcher:
                 return self._schedule_next(order, MOVED)
             if is_missing and age >= self.consistency and self._is_known_to_service(budget):
                 return self._note_missing(order, age, exc)
-            if age < self.schedule.max_age:
+            # Without an answer only this machine's clock says how old the experiment is, and it may be far ahead: the
+            # greatest age is noticed within a day or two.
+            is_unanswered = experiment is None and exc.http_status is None
+            is_doubtful = is_unanswered and age > self.schedule.max_age + _LATEST_END_SECONDS
+            if age < self.schedule.max_age or is_doubtful:
                 return self._postpone(order, exc)
         get_logger().error("watch.given-up", experiment_id=order.experiment_id, status=order.last_status)
         if experiment is not None and watchorder.has_ended(experiment):

@@ -389,6 +389,22 @@ def test_the_greatest_age_ends_the_following(age, goes_on, fails):
         assert found.own == {"status": "UNKNOWN", "trials": {}, "lastStatus": last}
 
 
+@pytest.mark.parametrize(
+    ("operation", "status", "late_by", "goes_on"),
+    [
+        ("get", None, 2 * 86_400 + 1, True),
+        ("get", None, 2 * 86_400, False),
+        ("get", 429, 2 * 86_400 + 1, False),
+        ("trials", None, 2 * 86_400 + 1, False),
+    ],
+)
+def test_no_clock_alone_ends_the_following_long_after_the_greatest_age(operation, status, late_by, goes_on):
+    """It may be far ahead. The age is noticed within days, and an answer of the service has a date."""
+    failed = Throttled("no", service="paiautoml", operation="any", http_status=status)
+    found = look(Service(errors={operation: failed}), MAX_AGE + late_by)
+    assert isinstance(found, CheckAgain) == goes_on
+
+
 @pytest.mark.parametrize(("age", "goes_on"), [(MAX_AGE - 1, True), (MAX_AGE, False)])
 @pytest.mark.parametrize("error", [Denied, NotFound])
 def test_an_end_whose_trials_cannot_be_listed_is_published_at_the_greatest_age(error, age, goes_on):
