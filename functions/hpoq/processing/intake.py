@@ -237,8 +237,12 @@ def _load_contract() -> None:
 
 
 def _identify_redrive(envelope: Envelope, message_id: str | None) -> str:
-    """Return what identifies the redrive of a message: its id in the queue, or else the time of the redrive."""
-    return message_id or f"redrive {envelope.renewed}"
+    """Return what identifies the redrive of a message: its time, or else the id of the message in the queue.
+
+    The queue may get a redriven message twice, if the answer to its send was lost. Both are one redrive.
+    """
+    at = envelope.renewed
+    return message_id if at is None and message_id is not None else f"redrive {at}"
 
 
 def _mark_redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:

@@ -477,14 +477,17 @@ def test_one_identity_is_enough(message_id, envelope, body):
     assert intake.delivery.key == (envelope.key if envelope else derive_key(PRODUCER, "k"))
 
 
-@pytest.mark.parametrize(("message_id", "redrive"), [("M9", "M9"), (None, "redrive 7.5")])
-def test_a_redrive_is_known_by_the_message_that_brings_it(message_id, redrive):
-    """Or by its moment. Also under the producer's key of a request that breaks the contract."""
+@pytest.mark.parametrize(
+    ("message_id", "renewed", "redrive"),
+    [("M8", 7.5, "redrive 7.5"), ("M9", 7.5, "redrive 7.5"), ("M9", None, "M9"), (None, 7.5, "redrive 7.5")],
+)
+def test_a_redrive_is_known_by_its_time_or_by_the_message_that_brings_it(message_id, renewed, redrive):
+    """Two messages that one redrive sent are one redrive. Also under the producer's key of an invalid request."""
     body = b'{"experiment":{"Nmae":1},"idempotencyKey":"k"}'
-    sealed = seal(Envelope("smq", "M1", KEY, body, redriven=True, renewed=7.5))
+    sealed = seal(Envelope("smq", "M1", KEY, body, redriven=True, renewed=renewed))
     intake = read_message(Message("smq", message_id, sealed))
     assert (intake.delivery.redriven, intake.known_as.redriven) == (redrive, redrive)
-    unkeyed = seal(Envelope("smq", "M1", KEY, b"[]", redriven=True, renewed=7.5))
+    unkeyed = seal(Envelope("smq", "M1", KEY, b"[]", redriven=True, renewed=renewed))
     rejected = read_message(Message("smq", message_id, unkeyed))
     assert (rejected.delivery.redriven, rejected.known_as) == (redrive, None)
 
