@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from _pytest.runner import runtestprotocol
 
 from support.budget import LONG, examples, find_left_out
 from support.building import build_once
@@ -93,6 +94,20 @@ def pytest_collection_modifyitems(config, items):
     items[:] = sorted(
         (item for item in items if item not in left_out), key=lambda item: item.path.name not in LONG
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Let a worker send one report of a test that passed quickly, where xdist sends three and two notes.
+
+    To write and read them takes as long as a small test.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, nextitem=nextitem, log=False):
+        if report.when == "call" or not report.passed or report.duration > 0.1:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 @pytest.hookimpl(optionalhook=True)
