@@ -687,12 +687,14 @@ def test_without_optuna_the_reason_names_what_to_install(cloud, monkeypatch):
         assert run(cloud, "echo accuracy=1", yml_config=run_config(tuner=tuner)).trials[0].final == 1
 
 
-def test_experiments_beyond_the_limit_wait(cloud, tmp_path):
-    """Eight experiments run at once; the ninth waits until one ends, and can be stopped meanwhile."""
+def test_experiments_beyond_the_limit_wait(cloud, tmp_path, monkeypatch):
+    """Eight experiments run at once, here two; the next waits until one ends, and can be stopped meanwhile."""
+    assert cloud._engine._site.most_running == 8
+    monkeypatch.setattr(cloud._engine._site, "most_running", 2)
     command = f"until [ -e {tmp_path}/go ]; do sleep 0.2; done; echo accuracy=1"
-    made = [start(cloud, local_configuration(command, yml_config=run_config())) for _ in range(10)]
+    made = [start(cloud, local_configuration(command, yml_config=run_config())) for _ in range(4)]
     # Until an experiment's own thread has begun, the experiment is CREATED.
-    wait_for(cloud, lambda: sorted(one.status for one in made) == ["RUNNING"] * 8 + ["WAITING"] * 2)
+    wait_for(cloud, lambda: sorted(one.status for one in made) == ["RUNNING"] * 2 + ["WAITING"] * 2)
     waiting = [one for one in made if one.status == "WAITING"]
     with cloud.changed:
         waiting[0].stop()
