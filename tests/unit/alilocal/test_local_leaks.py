@@ -12,7 +12,6 @@ import socket
 import sys
 from xml.etree import ElementTree
 
-import aiohttp
 import httpx
 import pytest
 import requests
@@ -109,6 +108,7 @@ async def ask(session, host=HOST, scheme="https", **options):
 @pytest.mark.parametrize("options", [{}, {"proxy": "http://127.0.0.1:9"}])
 def test_aiohttp_is_taken_over(scheme, options):
     """A client of aiohttp, which each SDK's `_async` methods use, reaches the mock, also through a proxy."""
+    import aiohttp
 
     async def run():
         async with aiohttp.ClientSession() as session:
@@ -179,6 +179,7 @@ def test_a_connection_that_httpx_has_kept_is_not_used():
 
 def test_a_session_of_aiohttp_outlives_its_cloud():
     """A connection that is kept from one cloud is not used with the next one."""
+    import aiohttp
 
     async def run():
         counts = []
