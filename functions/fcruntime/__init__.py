@@ -18,7 +18,8 @@ A call of a Lambda handler on a custom runtime passes through all of them:
     HTTP request ─▶ server ─▶ invoke ─▶ lambda_handler ─▶ triggers.decode ─▶ awslambda.sqs_event ─▶ your handler
     HTTP answer  ◀─ server ◀─ invoke ◀─ batch.settle ◀───────── batchItemFailures ◀──────────────────────┘
 
-`jsonvalue` has the types of JSON values. `dataclass` is a faster `dataclass` for cold starts.
+`jsonvalue` has the types of JSON values. `dataclass` is internal: the standard library's decorator, but quicker at a
+cold start.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 given a session. `mock_alicloud` takes over the real hosts for the duration of a test. The parts:
 
     core/          what all services share: requests, signatures, clock, faults, log
-    smq/ ...       one folder per service, all with the same files
+    smq/ ...       one folder per service, all with the same files; a small service is one module
     services.py    the list of services
     cloud.py       state, dispatch and snapshots; localcloud.py adds functions and the console
     fc/            functions; eventstream/ feeds them from queues

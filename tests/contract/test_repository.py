@@ -201,6 +201,14 @@ def test_small_modules_belong_to_their_importer():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_packages_describe_modules_that_exist(package):
+    """The docstring of a package names no module that was renamed or merged."""
+    for file in (PACKAGES[package] / package).rglob("__init__.py"):
+        for name in re.findall(r"[\w/]+\.py", ast.get_docstring(ast.parse(file.read_text())) or ""):
+            assert any((place / name).exists() for place in (file.parent, file.parents[1])), (file, name)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_functions_are_short(package):
     """No function has more than 50 lines."""
     for file in modules(package):

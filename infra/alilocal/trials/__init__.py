@@ -4,14 +4,14 @@ It knows nothing of requests: PAI AutoML hands it an experiment's configuration 
 
     engine.py      which experiments run here; starts and ends their runners
       runner.py    one thread per experiment: asks the tuner, starts trials, reads metrics, obeys the assessor
-        search.py      what a configuration needs while it applies, and has learnt
+        search.py      one configuration with its tuner and assessor; the tuners of Optuna (TPE, Evolution, GP)
         plan.py        the configuration, checked; a reason if it cannot run here
         space.py       the search space, and values drawn from it
-        tuners.py      Random and GridSearch; studies.py those of Optuna (TPE, Evolution, GP)
+        tuners.py      the tuners Random and GridSearch
         assessor.py    PAIAssessor, which stops trials early
         metrics.py     metrics from output and files; eventfile.py reads those of TensorBoard
         trial.py       one trial: its folder, its commands with the placeholders filled in, its metrics
         processes.py   starts host.py, a process that is the parent of all commands and ends them with itself
-    record.py      the record of a run, which snapshots keep; logs.py writes the logs from it
-    filling.py     placeholders of commands and paths
+    record.py      the record of a run, which snapshots keep; paiautoml/triallogs.py writes the logs from it
+    placeholders.py  placeholders of commands and paths
 """

@@ -1,6 +1,6 @@
 """Tuners: what proposes the hyperparameters of the next trial.
 
-Random and GridSearch are here and need nothing else; `studies.py` has those that are built on Optuna. Arguments:
+Random and GridSearch are here and need nothing else; `search.py` has those that are built on Optuna. Arguments:
 https://nni.readthedocs.io/en/v2.10/hpo/tuners.html.
 """
 
