@@ -42,12 +42,13 @@ def read_commands(experiment: Experiment, trial: AnyTrial) -> list[Command]:
     if not isinstance(trial, TrialRecord):
         return _simulated_commands(trial)
     folder = _folder(experiment, trial)
-    outputs = [
-        (command.text, _read_stream(folder, "stdout", number, _MOST_OUTPUT_BYTES))
-        for number, command in enumerate(trial.commands, 1)
-    ]
     return [
-        Command(number, text, _mask(experiment, output)) for number, (text, output) in enumerate(outputs, 1)
+        Command(
+            number,
+            command.text,
+            _mask(experiment, _read_stream(folder, "stdout", number, _MOST_OUTPUT_BYTES)),
+        )
+        for number, command in enumerate(trial.commands, 1)
     ]
 
 
