@@ -9,7 +9,8 @@ import itertools
 import os
 
 import pytest
-from _pytest.mark import ParameterSet
+
+_Parameters = type(pytest.param(0))
 
 
 def is_apart(config):
@@ -28,7 +29,9 @@ def join_cases(collector, name, function):
     tables = [read_table(mark) for mark in marks]
     if not all(tables):
         return None
-    if {name for table in tables for name in table[0].values} != set(inspect.signature(function).parameters):
+    # What is parametrized twice is an error, which pytest reports.
+    names = [name for table in tables for name in table[0]]
+    if sorted(names) != sorted(inspect.signature(function).parameters):
         return None
 
     @functools.wraps(function)
@@ -41,17 +44,8 @@ def join_cases(collector, name, function):
     return item if item.fixturenames == ["isolated"] else None
 
 
-class _Case:
-    def __init__(self, names, value):
-        self.values = dict(zip(names, value.values, strict=True))
-        self.label = value.id
-
-    def __str__(self):
-        return self.label or ", ".join(f"{name}={value!r:.200}" for name, value in self.values.items())
-
-
 def read_table(mark):
-    """Return the cases of a `parametrize` that any function can run, or None."""
+    """Return the arguments of each case of a `parametrize` that any function can run, or None."""
     if mark.name != "parametrize" or len(mark.args) != 2 or mark.kwargs.keys() - {"ids"}:
         return None
     names, values = mark.args
@@ -61,23 +55,31 @@ def read_table(mark):
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",") if name.strip()]
         is_single = len(names) == 1
-    cases = [ParameterSet.extract_from(value, force_tuple=is_single) for value in values]
-    return None if any(case.marks for case in cases) else [_Case(names, case) for case in cases]
+    cases = []
+    for value in values:
+        if not isinstance(value, _Parameters):
+            value = pytest.param(value) if is_single else pytest.param(*value)
+        if value.marks:
+            return None
+        cases.append(dict(zip(names, value.values, strict=True)))
+    return cases
 
 
 def run_cases(function, tables):
     """Call the test once for each combination of cases; fail with each case that failed."""
+    __tracebackhide__ = True
     labels, failures, skipped = [], [], None
     for cases in itertools.product(*tables):
+        arguments = {name: value for case in cases for name, value in case.items()}
         try:
-            function(**{name: value for case in cases for name, value in case.values.items()})
+            # What a coroutine or a generator would test is not run by its call.
+            assert function(**arguments) is None, "the test returns a value"
         except pytest.skip.Exception as error:
             skipped = error
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - whatever a case raises fails it
-            info = pytest.ExceptionInfo.from_exception(error)
-            info.traceback = info.traceback[1:]
-            labels.append(", ".join(map(str, cases)))
-            failures.append(f"---- {labels[-1]} ----\n\n{info.getrepr(style='long')}")
+            labels.append(", ".join(f"{name}={value!r:.200}" for name, value in arguments.items()))
+            trace = pytest.ExceptionInfo.from_exception(error).getrepr(style="long")
+            failures.append(f"---- {labels[-1]} ----\n\n{trace}")
     if failures:
         pytest.fail("\n\n".join([f"these cases failed: {' | '.join(labels)}", *failures]), pytrace=False)
     if skipped is not None:

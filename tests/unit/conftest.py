@@ -9,4 +9,6 @@ def pytest_pycollect_makeitem(collector, name, obj):
     """Return one item for all cases, if they need no item each."""
     if not isinstance(collector, pytest.Module) or not collector.funcnamefilter(name):
         return None
-    return None if is_apart(collector.config) else join_cases(collector, name, obj)
+    # A marker of the module may be meant for each case, as xfail is.
+    is_split = collector.own_markers or is_apart(collector.config)
+    return None if is_split else join_cases(collector, name, obj)

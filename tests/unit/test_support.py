@@ -76,7 +76,7 @@ def test_a_table_shows_each_case_that_fails():
     with pytest.raises(pytest.fail.Exception) as failed:
         run_cases(check_sum, tables)
     first, *details = str(failed.value).split("\n\n")
-    assert first == "these cases failed: one, right=3 | left=5, right=3 | left=5, right=1"
+    assert first == "these cases failed: left=1, right=3 | left=5, right=3 | left=5, right=1"
     assert [text.count("assert left + right == 2") for text in details if "E  " in text] == [1, 1, 1]
 
 
@@ -88,24 +88,33 @@ def test_a_case_that_is_skipped_hides_no_failure():
         run_cases(check_sum, read_tables((["left", "right"], [(0, 1), (1, 2)])))
 
 
+def test_a_case_that_returns_a_value_fails():
+    """What a coroutine or a generator would test is not run by its call."""
+    with pytest.raises(pytest.fail.Exception, match="the test returns a value"):
+        run_cases(lambda left: (yield left), read_tables(("left", [1])))
+
+
 @pytest.mark.parametrize(
-    "table",
+    "tables",
     [
-        ("left", []),
-        ("left", iter([1])),
-        ("left", [pytest.param(1, marks=pytest.mark.xfail)]),
-        ("left, right, more", [(1, 1, 1)]),
-        ("left", [1]),
+        [("left, right", [])],
+        [("left, right", iter([(1, 1)]))],
+        [("left, right", [pytest.param(1, 1, marks=pytest.mark.xfail)])],
+        [("left, right, more", [(1, 1, 1)])],
+        [("left, right", [(1, 1)]), ("left", [1])],
+        [("left", [1])],
     ],
-    ids=["empty", "read once", "marked", "too many arguments", "a fixture"],
+    ids=["empty", "read once", "marked", "too many arguments", "an argument twice", "a fixture"],
 )
-def test_what_is_no_plain_table_has_an_item_for_each_case(table):
+def test_what_is_no_plain_table_has_an_item_for_each_case(tables):
     """Cases are joined only if pytest would give them nothing but their values."""
 
     def check(left, right):
         raise AssertionError
 
-    assert join_cases(None, "check", pytest.mark.parametrize(*table)(check)) is None
+    for table in tables:
+        check = pytest.mark.parametrize(*table)(check)
+    assert join_cases(None, "check", check) is None
 
 
 def test_the_files_with_long_tests_exist():
