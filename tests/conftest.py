@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,9 @@ from _pytest.runner import runtestprotocol
 from support.budget import LONG, examples, find_left_out
 from support.building import build_once
 from support.once import find_shared_folder
-from support.ports import reserve_port
+from support.ports import is_answering, reserve_port
 from support.tools import skip_without, summarize_skips
+from support.waiting import wait_until
 
 _connect = socket.socket.connect
 
@@ -104,8 +104,10 @@ def pytest_runtest_protocol(item, nextitem):
     """
     if not hasattr(item.config, "workerinput"):
         return None
-    for report in runtestprotocol(item, nextitem=nextitem, log=False):
-        if report.when == "call" or not report.passed or report.duration > 0.1:
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    is_quick = all(report.passed and report.duration <= 0.1 for report in reports)
+    for report in reports:
+        if report.when == "call" or not is_quick:
             item.ihook.pytest_runtest_logreport(report=report)
     return True
 
@@ -177,16 +179,6 @@ def isolated():
             assert not thread.is_alive(), f"a test left {thread.name} running"
 
 
-def _is_answering(port, process):
-    """Return whether the server on `port` accepts connections; fail if its process has ended."""
-    assert process.poll() is None, "the server ended"
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def _running_redis(folder):
     """Run a redis-server that persists nothing outside `folder`; yield its port."""
@@ -204,8 +196,7 @@ def _running_redis(folder):
             stdout=subprocess.DEVNULL,
         )
         try:
-            while not _is_answering(port, process):
-                time.sleep(0.01)
+            wait_until(lambda: is_answering(port, process))
             yield port
         finally:
             # After SIGTERM, a server would wait for replicas that are behind.

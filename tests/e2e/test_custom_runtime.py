@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ import alilocal
 from hpoq.testing import smq_event
 from hpoqctl.pipeline import TOPIC, create_pipeline, make_environment
 from support.deployment import tablestore_url
-from support.ports import reserve_port
+from support.ports import is_answering, reserve_port
 from support.request import REQUEST
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [
@@ -33,15 +33,6 @@ COMMAND = [
 ]
 
 
-def wait_for(port, process):
-    while True:
-        assert process.poll() is None
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            continue
-
-
 @pytest.fixture
 def deployed():
     """The cloud, and the URL and process of the function."""
@@ -55,7 +46,7 @@ def deployed():
             "FC_FUNC_CODE_PATH": str(ROOT / "functions"),
         }
         with subprocess.Popen(COMMAND, env=environ, stdout=subprocess.PIPE, text=True) as process:
-            wait_for(port, process)
+            wait_until(lambda: is_answering(port, process))
             yield server.cloud, f"http://127.0.0.1:{port}", process
             process.kill()
 

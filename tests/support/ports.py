@@ -20,3 +20,13 @@ def reserve_port():
             # Elsewhere a second socket cannot be bound to it.
             holder.close()
         yield port
+
+
+def is_answering(port, process):
+    """Return whether the server on `port` accepts connections; fail if its process has ended."""
+    assert process.poll() is None, "the server ended"
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -15,4 +15,4 @@ def wait_until(condition, seconds=60):
         if found := condition():
             return found
         assert began < end, f"the condition is still false after {seconds} s"
-        time.sleep(max(0.005, 4 * (time.monotonic() - began)))
+        time.sleep(min(1, max(0.005, 4 * (time.monotonic() - began))))
