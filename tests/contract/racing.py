@@ -1,4 +1,4 @@
-"""A process that races with others for records. It imports little, because each of them is started anew."""
+"""A process that races with others for records."""
 
 import uuid
 from dataclasses import replace

@@ -134,7 +134,7 @@ def test_processes_race(store_urls, kind):
     """Of processes that race for a key exactly one inserts it, and at most one takes it over."""
     context = multiprocessing.get_context("forkserver")
     # It imports the stores once for the racers of all kinds. They share no connection: it opens none.
-    context.set_forkserver_preload(["racing", "hpoq.idempotency.redis", "hpoq.idempotency.tablestore"])
+    context.set_forkserver_preload(["hpoq.idempotency.redis", "hpoq.idempotency.tablestore"])
     start, answers, url = context.Barrier(4), context.Queue(), store_urls[kind]()
     racers = [context.Process(target=race, args=(url, f"racer-{n}", start, answers)) for n in range(4)]
     for racer in racers:
