@@ -318,10 +318,12 @@ def test_equal_answers_on_two_connections_are_those_of_their_requests(transport,
 @pytest.mark.parametrize("status", [201, 400])
 def test_an_answer_of_a_cache_is_not_taken(transport, serve, answer, status):
     """It is about an earlier request: a success may be another message's, and an error proves nothing."""
-    server = serve(answer(status, b"1", Age="0"), answer(status, b"1", Age="7"))
-    assert send(transport, server.url).status == status
+    old = answer(status, b"1", Age="7", Date="Thu, 01 Jan 1970 00:00:00 GMT")
+    server = serve(answer(status, b"1", Age="0"), answer(status, b"1", Age="0, 0"), old)
+    assert [send(transport, server.url).status for _ in range(2)] == [status] * 2
     with pytest.raises(Incomplete, match="AnswerCached: the answer comes from a cache"):
         send(transport, server.url)
+    assert transport.clock_error() == 0.0, "its date is that of the earlier answer"
 
 
 def test_a_create_that_is_refused_keeps_its_connection(transport, serve, answer):
