@@ -136,9 +136,11 @@ class Ledger:
             )
         now = self._clock.now()
         action = lifecycle.decide(existing, delivery, now)
-        if existing.published_at is not None and now >= existing.expires_at > now - self._clock_error():
-            # Only by a clock that is ahead is its key free again.
-            action = Action.WAIT
+        if action in (Action.TAKE_OVER, Action.CLAIM):
+            dated = lifecycle.find_standing(existing, now - self._clock_error())
+            if dated is not lifecycle.find_standing(existing, now):
+                # Only by a clock that is wrong is its claim over, or its key free again.
+                action = Action.WAIT
         if action is Action.TAKE_OVER:
             return self.take_over(existing, delivery)
         if action is Action.CLAIM and not self._swap(wanted, existing.version):

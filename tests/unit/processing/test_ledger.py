@@ -120,6 +120,16 @@ def test_no_key_is_free_again_by_a_clock_that_is_known_to_be_ahead(clock, delive
     assert (action is not Action.WAIT) is is_free
 
 
+@pytest.mark.parametrize(("late_by", "error"), [(-3 * 86_400, -3 * 86_400), (200, 200)])
+def test_no_claim_is_taken_over_by_a_clock_that_is_known_to_be_wrong(clock, late_by, error):
+    """One that is far behind also would date the message so far back that it is given up as too old."""
+    ledger = make(clock)
+    ledger.open(FIRST)
+    there = FakeClock(clock.now() + late_by)
+    assert Ledger(ledger._store, there, TERMS, lambda: error).open(FIRST).action is Action.WAIT
+    assert Ledger(ledger._store, there, TERMS).open(FIRST).action is Action.TAKE_OVER
+
+
 def test_of_two_that_claim_an_expired_key_at_once_one_waits(clock):
     """A claim that finds the record changed since it was read waits for the other delivery."""
 
