@@ -75,10 +75,8 @@ def is_elsewhere(place: str | None, present: str | None) -> bool:
     """Return whether the experiments at `place` cannot be seen at `present`, as far as both are known."""
     if place is None or present is None:
         return False
-    (endpoint, _, account), (present_endpoint, _, present_account) = (
-        one.partition("#") for one in (place, present)
-    )
-    return endpoint != present_endpoint or (bool(account and present_account) and account != present_account)
+    # The account may be missing.
+    return any(one != other for one, other in zip(place.split("#"), present.split("#"), strict=False))
 
 
 class PaiAutoMl(ServiceClient):

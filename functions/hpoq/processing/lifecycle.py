@@ -97,11 +97,11 @@ class Delivery:
 
     `delivery` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
     body. `sequence` is the number of this copy, and `since` the time of the first delivery, both from its envelope.
-    `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint that its create would be
-    sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key that its event
-    shows if that is not `key`: a conflict has a record and an event id of its own, but is about the disputed key.
-    `is_watch` is set for a watch message, whose record is taken over at each check of its experiment. `watch_order`
-    says how to follow the experiment of a request.
+    `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint and the account that its
+    create would be sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key
+    that its event shows if that is not `key`: a conflict has a record and an event id of its own, but is about the
+    disputed key. `is_watch` is set for a watch message, whose record is taken over at each check of its experiment.
+    `watch_order` says how to follow the experiment of a request.
     """
 
     key: str

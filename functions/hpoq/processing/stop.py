@@ -67,7 +67,7 @@ _INTERRUPTED = EventError(
 
 @dataclass(frozen=True)
 class Stopper:
-    """Carries out the stop messages of one invocation. `place` is the endpoint that `client` calls."""
+    """Carries out the stop messages of one invocation. `place` identifies where `client` calls."""
 
     client: PaiAutoMl
     ledger: Ledger

@@ -80,8 +80,8 @@ _MODE_AT = "/experiment/HpoExperimentConfiguration/yml_config/tuner/class_args/o
 class Watcher:
     """Checks experiments, each at most once per invocation.
 
-    An experiment that is younger than `consistency` seconds may not be found yet. `place` is the endpoint that
-    `client` calls.
+    An experiment that is younger than `consistency` seconds may not be found yet. `place` identifies the endpoint and
+    the account that `client` calls.
     """
 
     client: PaiAutoMl

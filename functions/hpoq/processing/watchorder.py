@@ -70,10 +70,11 @@ class WatchOrder:
     """An experiment that is followed to its end.
 
     `key` is that of the request that created it. `message_id`, `producer_key`, `name`, `workspace_id` and
-    `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `place` is the
-    endpoint that has the experiment, None if it is not known. `created_at` is when the created event was composed, in
-    seconds since the epoch. `last_status` is the service's at the last check, and `next_at` the time of the next one.
-    `missing_since` is when the service first answered that there is no such experiment, None if it found it since.
+    `traceparent` are what its events show of that request; `mode` is `maximize`, `minimize` or None. `place`
+    identifies the endpoint and the account that have the experiment, None if they are not known. `created_at` is when
+    the created event was composed, in seconds since the epoch. `last_status` is the service's at the last check, and
+    `next_at` the time of the next one. `missing_since` is when the service first answered that there is no such
+    experiment, None if it found it since.
     """
 
     key: str
