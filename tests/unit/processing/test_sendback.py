@@ -146,8 +146,10 @@ def test_a_time_that_only_a_clock_ahead_can_have_written_delays_nothing(ledger, 
     queues = Queues()
     sender = make(ledger, clock, queues)
     record = released(ledger, clock, not_before=clock.now() + 86_400)
-    assert sender.send(sender.seal(intake(), retry(record)))
-    assert queues.sent[0][2] == 30
+    for throttled in (False, True):
+        assert sender.send(sender.seal(intake(), replace(retry(record), throttled=throttled)))
+        record = ledger.get(KEY)
+    assert [sent[2] <= 30 for sent in queues.sent] == [True, True]
 
 
 AGE = TERMS.max_age
