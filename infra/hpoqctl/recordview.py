@@ -44,6 +44,10 @@ _NEXT = {
     Action.ACKNOWLEDGE: "Further deliveries are duplicates: they create nothing and send nothing.",
     Action.CONFLICT: "",
 }
+_AHEAD = (
+    "The last claim would hold for another {lease_left:.0f} s. Only a clock that was ahead can have written that, so "
+    "the claim is ignored."
+)
 _NOT_DUE = "The message is due in {not_due:.0f} s. A delivery that arrives earlier must be retried."
 _CREATE = "No create is in doubt. The next delivery creates the experiment."
 _KNOWN = "The next delivery announces experiment {experiment_id} and creates none."
@@ -92,8 +96,8 @@ ADVICE = {
     "NoTimeLeft": _SHORT_OF_TIME,
     "ClockOff": "No create was started, so this is not an attempt. Run hpoq doctor, which compares the clocks. If it "
     "lasts, the message is given up HPOQ_MAX_AGE_HOURS after its first delivery.",
-    "EndpointChanged": "Set the endpoint back until the message has ended, or find out whether its experiment "
-    "exists, and use hpoq resolve.",
+    "EndpointChanged": "Set the endpoint back until the message has ended, or let the function of the other "
+    "account process it, or find out whether its experiment exists, and use hpoq resolve.",
     "UnknownSource": "Set HPOQ_TRIGGER to the source of these events, or remove it.",
     "EnvelopeInvalid": "Set HPOQ_NAMESPACE to what it was when the message was sent.",
     "OwnEvent": "Remove the subscription or the rule that leads the function's events back to it.",
@@ -176,7 +180,10 @@ class Explanation:
         record = self.record
         if self.conflicts_with is not None:
             yield _CONFLICTS.format(key=self.conflicts_with)
-        yield self._fill(_STATE[self.standing])
+        is_ahead = (
+            self.standing is Standing.ABANDONED and record is not None and self.now < record.lease_until
+        )
+        yield self._fill(_AHEAD if is_ahead else _STATE[self.standing])
         if self.is_in_doubt and record is not None and record.doubt_until is not None:
             yield (
                 "An earlier create may have happened. It may take effect for another "
