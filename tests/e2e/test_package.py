@@ -332,16 +332,26 @@ def test_a_layer_takes_the_dependencies(built, options):
 
 
 def test_a_layer_without_bytecode_has_the_files_of_the_wheels(tmp_path, monkeypatch):
-    """--no-bytecode leaves bytecode out of the package and of its layer; pip would take seconds for real wheels."""
+    """--no-bytecode leaves bytecode out of the package and of its layer, whose wheels are those for --arch.
+
+    pip would take seconds for real wheels.
+    """
     wheel = tmp_path / "idna-3.20-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("idna/core.py", "")
         archive.writestr("idna-3.20.dist-info/METADATA", "Name: idna\nVersion: 3.20\n")
-    monkeypatch.setattr("hpoqctl.package._fetch_wheels", lambda *_: [Wheel.read(wheel)])
+    wanted = []
+
+    def fetch(_folder, platform, *_):
+        wanted.append(platform.tags[0])
+        return [Wheel.read(wheel)]
+
+    monkeypatch.setattr("hpoqctl.package._fetch_wheels", fetch)
     monkeypatch.setattr("hpoqctl.package.find_interpreter", lambda _: sys.executable)
     options = ["--layer", "--no-bytecode", "--json", "--output", str(tmp_path)]
-    done = CliRunner().invoke(app, ["package", *options])
+    done = CliRunner().invoke(app, ["package", "--runtime", "python3.12", "--arch", "arm64", *options])
     assert done.exit_code == 0, done.output
+    assert wanted == ["manylinux_2_31_aarch64"]
     own, layer = (paths(json.loads(done.stdout), index) for index in (0, 1))
     assert {name.split("/")[0] for name in own} == {"hpoq", "fcruntime"}
     assert not [name for name in own if name.endswith(".pyc")]
