@@ -118,6 +118,7 @@ def test_unsafe_values_are_refused(name, value):
     ("name", "texts", "value"),
     [
         ("concurrency", ["8", " 8 ", "+8", "8.0", "0_8"], 8),
+        *(("concurrency", [str(limit)], limit) for limit in (1, 256)),
         ("watch_max_days", ["0.5", ".5", " 5e-1\n"], 0.5),
         ("opentelemetry", ["true", "True", "1", "yes", "ON", "t", "y"], True),
         ("opentelemetry", ["false", "False", "0", "no", "OFF", "f", "n"], False),

@@ -51,6 +51,7 @@ EVENT = {
         ({"source": [{"anything-but": {"prefix": "ord"}}]}, False),
         ({"data": {"state": ["open"]}}, True),
         ({"data": {"price": [{"numeric": [">", 10, "<=", 12.5]}]}}, True),
+        ({"data": {"price": [{"numeric": [">=", 12.5, "<=", 12.5]}]}}, True),
         ({"data": {"price": [{"numeric": ["=", 12]}]}}, False),
         ({"data": {"state": [{"numeric": [">", 0]}]}}, False),
         ({"data": {"price": [{"numeric": ["<", 10**400]}]}}, True),

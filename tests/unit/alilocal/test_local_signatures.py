@@ -100,7 +100,7 @@ def test_acs3_official_example():
 
 def test_acs3_merges_repeated_headers():
     """Several values of one header are sorted and joined, an empty parameter keeps its equals sign."""
-    headers = (("x-acs-test", "http"), ("x-acs-TEST", "https"))
+    headers = (("x-acs-TEST", "https"), ("x-acs-test", "http"))
     request = Request("GET", "/?test=ok&empty=", headers)
     payload = "55e12e91650d2fec56ec74e1d3e4ddbfce2ef3a65890c2a19ecf88a307e76a23"
     expected = "d16b30a7699ae9e43875b13195b2f81bcc3ed10c14a9b5eb780e51619aa50be1"

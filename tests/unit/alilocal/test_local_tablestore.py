@@ -183,3 +183,11 @@ def test_names_of_attribute_columns(name):
     table = alilocal.LocalCloud().tables.create("t", [("k", STRING)])
     with pytest.raises(ParameterInvalid, match="Invalid column name"):
         table.put(("a",), [Cell(name, 1)])
+
+
+@pytest.mark.parametrize("options", [{"max_versions": 0}, {"time_to_live": 86_399}, {"time_to_live": 0}])
+def test_options_that_a_table_cannot_have(options):
+    """A table keeps at least one version, and versions for at least a day or for ever."""
+    with pytest.raises(ParameterInvalid):
+        alilocal.LocalCloud().tables.create("t", [("k", STRING)], Options(**options))
+    alilocal.LocalCloud().tables.create("t", [("k", STRING)], Options(max_versions=1, time_to_live=86_400))

@@ -313,7 +313,7 @@ SYNTAX_ERRORS = [
     ),
     *(
         (text, "not JSON at line 1, column 2: an escape of HTML or XML; undo the escapes first")
-        for text in (b"{&quot;a&quot;: 1}", b"{&#34;a&#34;: 1}", b"{&#x22;a&#x22;: 1}")
+        for text in (b"{&quot;a&quot;: 1}", b"{&#34;a&#34;: 1}", b"{&#x22;a&#x22;: 1}", b"{&amp;quot;a")
     ),
     *(
         (
