@@ -135,7 +135,7 @@ def test_processes_race(store_urls, kind):
     context = multiprocessing.get_context("forkserver")
     # It imports the stores once for the racers of all kinds. They share no connection: it opens none.
     context.set_forkserver_preload(["hpoq.idempotency.redis", "hpoq.idempotency.tablestore"])
-    start, answers, url = context.Barrier(4), context.Queue(), store_urls[kind]()
+    start, answers, url = context.Barrier(4, timeout=60), context.Queue(), store_urls[kind]()
     racers = [context.Process(target=race, args=(url, f"racer-{n}", start, answers)) for n in range(4)]
     for racer in racers:
         racer.start()
