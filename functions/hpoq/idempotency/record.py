@@ -118,6 +118,9 @@ _TYPES = {
 def encode(record: Record) -> str:
     """Return `record` as compact JSON text; the key is part of it."""
     body: JsonObject = {"v": FORMAT_VERSION, **record.__dict__}
+    if record.place is not None and "#" in record.place:
+        # The account is a member of its own: a version that does not know it would take the place for another one.
+        body["place"], _, body["account"] = record.place.partition("#")
     if (later := body.pop("later")) is not None:
         body |= json.loads(str(later))
     return _write_compact(body)
@@ -137,6 +140,8 @@ def decode(key: str, text: str) -> Record:
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise RecordUnreadable(key, f"damaged ({type(exc).__name__})") from exc
     try:
+        if "account" in body and isinstance(body.get("place"), str):
+            body["place"] = f"{body['place']}#{body.pop('account')}"
         known = {name: body.pop(name) for name in Record.__dataclass_fields__ if name in body}
         if known["key"] != key:
             raise ValueError("the record of another key")

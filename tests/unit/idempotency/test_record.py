@@ -163,6 +163,14 @@ def test_a_record_has_no_white_space_between_its_members():
     assert encode(record) == "".join(encode(record).split())
 
 
+def test_a_version_that_knows_no_account_reads_the_place_that_it_would_write():
+    """After a roll-back it would take another place for another endpoint, and its messages would wait."""
+    text = json.dumps(OLDEST | {"place": "https://a", "account": "1"})
+    record = decode("k", text)
+    assert record.place == "https://a#1"
+    assert json.loads(encode(record)).items() >= json.loads(text).items()
+
+
 def test_a_later_version_that_lacks_what_is_needed_is_refused_by_its_number():
     """A record of a later version that this code cannot work with is not guessed at."""
     with pytest.raises(RecordUnreadable, match="format version 2, which lacks"):
