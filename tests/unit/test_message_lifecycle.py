@@ -900,7 +900,9 @@ def test_a_conflict_searches_no_more_often_than_the_first_request(world):
     assert [codes(world.deliver(other)) for _ in range(2)] == [["UnknownEnd"]] * 2
     assert count_searches(world) == searches
     # Only a clock that was ahead can have written such a time.
-    world.overwrite(replace(world.store.get(derive_key("producer", "k")), not_before=world.clock.now() + 86_400))
+    world.overwrite(
+        replace(world.store.get(derive_key("producer", "k")), not_before=world.clock.now() + 86_400)
+    )
     assert codes(world.deliver(other)) == ["Ambiguous"]
     world.clock.advance(world.store.get(derive_key("producer", "k")).not_before - world.clock.now())
     assert codes(world.deliver(other)) == ["Ambiguous"]
