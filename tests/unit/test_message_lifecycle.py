@@ -571,6 +571,30 @@ def test_a_store_that_loses_the_claim_which_it_failed_to_save_costs_no_second_ex
     assert len(world.cloud.experiments) == 1
 
 
+def test_a_store_that_failed_before_the_claim_costs_no_search(world):
+    """Nothing was sent for a message that it did not let claim its key."""
+
+    class Down(MemoryStore):
+        def insert(self, record):
+            raise StoreUnavailable("no answer")
+
+    up, world.store = world.store, Down()
+    copy = send_back(world)
+    world.store = up
+    assert outcomes(world.deliver(copy)) == ["created"]
+    assert count_searches(world) == 0
+
+
+def test_an_instance_that_knows_its_clock_to_be_ahead_frees_no_key(world):
+    """The date of an answer shows it."""
+    world.deliver(EVENT)
+    ahead = world.function(offset=31 * 86_400)
+    for message_id in ("M2", "M1"):
+        with pytest.raises(EventFailed) as caught:
+            ahead.handle(smq_event(message_id, REQUEST), CONTEXT)
+    assert codes(caught.value.report.as_json()["messages"]) == ["InProgress"]
+
+
 def test_a_message_whose_create_was_sent_by_another_account_waits_for_that_account(world):
     """The listing of this account cannot show what that create has made."""
     experiment_id = create_and_die(world, EVENT)

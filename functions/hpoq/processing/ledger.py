@@ -17,8 +17,6 @@ from hpoq.processing.lifecycle import Action, Delivery, Terms
 class ClaimLost(StoreError):
     """The record is no longer this owner's; its present owner will finish the message."""
 
-    was_claimed = True
-
     def __init__(self, key: str) -> None:
         super().__init__(f"the claim of {key} was taken over")
 
@@ -164,12 +162,12 @@ class Ledger:
         try:
             with trace_step("save", self._clock):
                 saved = self._swap(written, expected) or self.insert(written) is None
+            if not saved:
+                count("claims_lost")
+                raise ClaimLost(record.key)
         except StoreError as exc:
             exc.was_claimed = True
             raise
-        if not saved:
-            count("claims_lost")
-            raise ClaimLost(record.key)
         return written
 
     def _swap(self, record: Record, expected: Version) -> bool:

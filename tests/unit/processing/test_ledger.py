@@ -88,8 +88,9 @@ def test_an_owner_that_lost_its_claim_changes_nothing(clock):
     zombie = ledger.open(FIRST).record
     clock.advance(90)
     successor = ledger.open(FIRST).record
-    with pytest.raises(ClaimLost):
+    with pytest.raises(ClaimLost) as lost:
         ledger.save(lifecycle.complete(zombie, "s1", "{}", clock.now(), TERMS), zombie.version)
+    assert lost.value.was_claimed, "its create may have been sent"
     done = ledger.save(lifecycle.complete(successor, "s2", "{}", clock.now(), TERMS), successor.version)
     assert (done.state, done.experiment_id) == (State.COMPLETED, "s2")
     assert ledger.get("k") == done
@@ -128,6 +129,13 @@ def test_no_claim_is_taken_over_by_a_clock_that_is_known_to_be_wrong(clock, late
     there = FakeClock(clock.now() + late_by)
     assert Ledger(ledger._store, there, TERMS, lambda: error).open(FIRST).action is Action.WAIT
     assert Ledger(ledger._store, there, TERMS).open(FIRST).action is Action.TAKE_OVER
+
+
+def test_a_key_that_has_ended_needs_no_right_clock(clock):
+    """Nothing depends on the time."""
+    ledger = make(clock)
+    publish(ledger, clock, ledger.open(FIRST).record)
+    assert Ledger(ledger._store, clock, TERMS, lambda: -5000.0).open(FIRST).action is Action.ACKNOWLEDGE
 
 
 def test_of_two_that_claim_an_expired_key_at_once_one_waits(clock):
