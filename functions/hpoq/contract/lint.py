@@ -484,8 +484,8 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
             else:
                 hint = "; it belongs in tpe_args" if inner else hints.suggest(argument, known)
             what = f"not a documented argument of {_NAMES[tuner]}{hint}"
-        elif tuner == "pbt" and argument in ("factor", "factors"):
-            # Its check of the arguments allows factors, and its constructor takes factor.
+        elif argument in ("factor", "factors"):
+            # PBT's check of the arguments allows factors, and its constructor takes factor.
             what = "the engine takes neither factor nor factors; remove it"
         elif wanted is not None and type(value) is not wanted and value is not None:
             what = f"the engine requires {_TYPE_NAMES[wanted]}"
@@ -530,7 +530,7 @@ def _check_population(tuner: str, config: JsonObject, at: str) -> Iterator[Findi
     size = get_member(config, "yml_config", "tuner", "class_args", "population_size")
     size = _POPULATION if size is None else size
     run = get_object(config, "yml_config")
-    numbers = [one for one in (run.get("trial_concurrency"), run.get("max_trial_number")) if one is not None]
+    numbers = (run.get("trial_concurrency"), run.get("max_trial_number"))
     most = min((one for one in numbers if _is_number(one)), default=0)
     if tuner == "evolution" and type(size) is int and 0 < size < most:
         what = f"more than the population_size of Evolution, which is {size}"

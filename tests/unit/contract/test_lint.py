@@ -679,6 +679,19 @@ def test_members_of_tpe_args(argument, value, words):
 def test_an_argument_of_tpe_in_the_wrong_object():
     changes = {f"{TUNER}/class_args/n_startup_jobs": 5}
     assert message(changes) == "not a documented argument of TPE; it belongs in tpe_args"
+    changes = {TUNER: {"name": "GP", "class_args": {"optimize_mode": "maximize", "n_startup_jobs": 5}}}
+    assert "tpe_args" not in message(changes)
+
+
+def test_each_member_of_tpe_args_is_checked():
+    changes = {f"{TPE_ARGS}/gamma": 1, f"{TPE_ARGS}/unknown": 1, f"{TPE_ARGS}/prior_weight": "x"}
+    assert places(changes) == [f"tuner.argument {TPE_ARGS}/{name}" for name in ("prior_weight", "unknown")]
+
+
+@pytest.mark.parametrize("name", ["direction", "Goal", "MODE"])
+def test_other_names_of_the_mode(name):
+    """Other tools call it so."""
+    assert message({f"{TUNER}/class_args/{name}": "maximize"}).endswith("; did you mean optimize_mode?")
 
 
 def test_arguments_that_work_with_no_name():
@@ -686,6 +699,8 @@ def test_arguments_that_work_with_no_name():
     for name in ("factor", "factors"):
         changes = {TUNER: {"name": "PBT", "class_args": {"optimize_mode": "maximize", name: 1}}}
         assert message(changes) == "the engine takes neither factor nor factors; remove it"
+        changes[TUNER]["name"] = "GP"
+        assert message(changes).startswith("not a documented argument of GP")
 
 
 def test_the_utility_of_gp():
@@ -721,13 +736,29 @@ def test_values_that_a_tuner_cannot_run_with(tuner, argument, value, words):
 
 @pytest.mark.parametrize(
     ("size", "trials", "at_once", "most"),
-    [(None, 50, 33, 32), (None, 50, 32, None), (4, 50, 5, 4), (4, 4, 4, None), (None, 20, 20, None)],
+    [
+        (None, 50, 33, 32),
+        (None, 50, 32, None),
+        (4, 50, 5, 4),
+        (1, 50, 2, 1),
+        (4, 4, 4, None),
+        (None, 20, 20, None),
+    ],
 )
 def test_evolution_needs_individuals_for_all_trials_at_once(size, trials, at_once, most):
     arguments = {"optimize_mode": "maximize", "population_size": size}
     changes = {TUNER: {"name": "Evolution", "class_args": arguments}, TRIALS: trials, AT_ONCE: at_once}
     what = f"more than the population_size of Evolution, which is {most}"
     assert check(changes) == [(f"run.concurrency {AT_ONCE}", what)] * (most is not None)
+    changes[TUNER] = {"name": "PBT", "class_args": {**arguments, "population_size": 1}}
+    assert "run.concurrency" not in str(places(changes))
+
+
+def test_the_individuals_of_evolution_are_counted_only_if_they_are_a_number():
+    for size in ("4", True):
+        arguments = {"optimize_mode": "maximize", "population_size": size}
+        changes = {TUNER: {"name": "Evolution", "class_args": arguments}, TRIALS: 50, AT_ONCE: 5}
+        assert places(changes) == [f"tuner.argument {TUNER}/class_args/population_size"]
 
 
 @pytest.mark.parametrize(
@@ -1075,6 +1106,9 @@ def test_a_schedule_ends_after_it_starts(start, end, is_found):
         ({"url": "https://a", "is_at_all": "True"}, []),
         ({"url": "https://a", "is_at_all": "false"}, []),
         ({"url": "https://a", "is_at_all": "yes"}, ["/is_at_all"]),
+        ({"url": "https://a", "at_mobiles": "[1]", "at_user_ids": "[]"}, []),
+        ({"url": "https://a", "at_mobiles": "1472583690"}, ["/at_mobiles"]),
+        ({"url": "https://a", "at_user_ids": "a, b"}, ["/at_user_ids"]),
         ({"keyword": "a"}, [""]),
         ({"url": ""}, [""]),
         ({"url": None, "is_at_all": ""}, ["", "/is_at_all"]),

@@ -384,6 +384,7 @@ def test_the_message_about_a_bound_names_it(kind, value, text):
         ("uniform", [0, 1], "", ""),
         ("uniform", [-1, 0], "", ""),
         ("uniform", [2, 1], "bounds! /_value", "at most high; swap them"),
+        ("uniform", [-1, -2], "bounds! /_value", "at most high; swap them"),
         ("uniform", [1, 1], "bounds /_value", "equal, so there is only one value"),
         ("uniform", [0, 0], "bounds /_value", "equal, so there is only one value"),
         ("uniform", [1, 2], "", ""),
