@@ -83,6 +83,8 @@ class StateDir:
             return
         self._stopped.set()
         self._thread.join()
+        # What Python code created, as `--init` does, is not counted as a change.
+        self._saved = -1
         try:
             self.save()
         finally:

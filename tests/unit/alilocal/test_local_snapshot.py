@@ -223,6 +223,14 @@ def test_a_state_folder_outlives_its_cloud(tmp_path):
     assert sorted(file.name for file in path.iterdir()) == ["lock", "state.json"]
 
 
+def test_what_python_created_is_kept_without_any_call(tmp_path):
+    """No request notes the change that `queues.create` and `--init` make."""
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        cloud.queues.create("orders")
+    with alilocal.LocalCloud() as cloud, StateDir(cloud, tmp_path):
+        assert "orders" in cloud.queues
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "member"),
     [
