@@ -407,6 +407,8 @@ def test_only_a_column_that_is_incremented_can_be_returned(cloud, table):
     assert call(cloud, "UpdateRow", asked) == refused
     assert call(cloud, "PutRow", {**asked, 2: row("a", "1", Cell("v", 1), Cell("w", 1))})[0] == refused[0]
     assert table.rows == {}
+    only_key = {**asked, 4: encode({1: 1, 2: [b"w"]})}
+    assert not isinstance(call(cloud, "UpdateRow", only_key), tuple)
 
 
 @pytest.mark.parametrize("name", ["price-2", "公司", ".", "a b", "1n", "a#", '"', "\n", "x" * 255])
