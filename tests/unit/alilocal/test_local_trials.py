@@ -6,6 +6,7 @@ from localwire import CONFIGURATION, StandingTime
 
 import alilocal
 from alilocal.paiautoml.model import Draft, Update
+from alilocal.paiautoml.triallogs import experiment_log
 from alilocal.trials.space import sample
 
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED"}
@@ -60,6 +61,21 @@ def test_the_facts_about_trials_agree(moves, number, at_once):
             assert len(planned) <= number
             assert sum(trial.status in ("WAITING", "RUNNING") for trial in planned) <= at_once
             seen = reported
+
+
+def test_the_log_of_an_experiment_has_what_happened_in_order():
+    """A trial that waits has no status in the log yet."""
+    clock = StandingTime()
+    with alilocal.LocalCloud(seed=1, clock=clock) as cloud:
+        one = experiment(cloud, max_trial_number=3, trial_concurrency=1)
+        while not one.trials:
+            clock.moment += 1
+        assert [trial.status for trial in one.trials] == ["WAITING"]
+        assert "Trial job" not in experiment_log(one, "nnimanager.log")[-1]
+        clock.moment += 1000
+        lines = experiment_log(one, "nnimanager.log")
+    assert [line[:21] for line in lines] == sorted(line[:21] for line in lines)
+    assert sum("Trial job" in line for line in lines) == 3
 
 
 @given(st.integers(1, 2000), st.integers(1, 50))

@@ -106,12 +106,14 @@ def test_a_command_has_its_parameters_everywhere(cloud, tmp_path):
 
 
 def test_commands_run_in_order_until_one_fails(cloud):
-    """cmd2 sees the files of cmd1; cmd3 does not run after cmd2 has failed."""
+    """cmd2 sees the files of cmd1; cmd3 does not run after cmd2 has failed, as the logs say."""
     experiment = run(cloud, "echo 1 > f; echo accuracy=1", "cat f; exit 3", "touch g")
     trial = only_trial(experiment)
     assert (trial.status, trial.reason) == ("FAILED", "cmd2: exit status 3")
     assert [one.code for one in trial.commands] == [0, 3]
     assert trial.final is None
+    assert log_of(experiment, "trial.log")[-1].endswith("status FAILED: cmd2: exit status 3")
+    assert f"Trial job {trial.trial_id} status: FAILED: cmd2: exit status 3" in manager_log(experiment)
 
 
 def test_no_secret_of_the_environment_reaches_a_trial(monkeypatch):
