@@ -562,8 +562,10 @@ def test_a_record_that_is_older_than_its_experiment_is_found(world):
     world.cloud.clock.advance(1000)
     (finding,) = world.audit()["findings"]
     assert (finding["finding"], finding["experimentIds"]) == ("outdated-record", [experiment_id])
-    ledger.save(replace(released, doubt_until=0.0), released.version)
+    doubted = ledger.save(replace(released, doubt_until=0.0), released.version)
     assert world.audit()["findings"] == []  # a key in doubt is searched for
+    ledger.save(replace(released, experiment_id=experiment_id), doubted.version)
+    assert world.audit()["findings"] == []  # its next delivery announces it
 
 
 def test_an_experiment_that_a_redrive_announces_meanwhile_is_not_found(world, monkeypatch):

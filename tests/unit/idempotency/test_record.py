@@ -168,6 +168,7 @@ def test_a_version_that_knows_no_account_reads_the_place_that_it_would_write():
     text = json.dumps(OLDEST | {"place": "https://a", "account": "1"})
     record = decode("k", text)
     assert record.place == "https://a#1"
+    assert decode("k", json.dumps(OLDEST | {"place": None, "account": "1"})).place is None
     assert json.loads(encode(record)).items() >= json.loads(text).items()
 
 
