@@ -13,6 +13,7 @@ import requests
 
 import alilocal
 from alilocal.paiautoml.model import Update
+from alilocal.paiautoml.triallogs import experiment_log, read_commands, trial_log
 from alilocal.statedir import StateDir
 from alilocal.trials.engine import TrialOptions
 from alilocal.trials.record import TERMINAL
@@ -44,14 +45,10 @@ def only_trial(experiment):
 
 
 def log_of(experiment, name="stdout"):
-    from alilocal.paiautoml.triallogs import trial_log
-
     return trial_log(experiment, name, experiment.trials[0])
 
 
 def manager_log(experiment):
-    from alilocal.paiautoml.triallogs import experiment_log
-
     return "\n".join(experiment_log(experiment, "nnimanager.log"))
 
 
@@ -123,10 +120,12 @@ def test_no_secret_of_the_environment_reaches_a_trial(monkeypatch):
     with alilocal.LocalCloud(run_trials=True) as cloud:
         experiment = run(
             cloud,
-            "env; echo key-in-''clear; echo accuracy=1",
+            "env; seq 1500; echo key-in-''clear; echo accuracy=1",
             dlc_config={"access_id": "i", "access_key": "key-in-clear"},
         )
-        text = "\n".join(log_of(experiment) + log_of(experiment, "trial.log"))
+        (command,) = read_commands(experiment, only_trial(experiment))
+        assert command.output.endswith("\naccuracy=1\n"), "the end of a long output is shown"
+        text = "\n".join(log_of(experiment) + log_of(experiment, "trial.log") + [command.output])
         assert "MY_SETTING=inherited" in text
         assert "from-the-environment" not in text
         assert "key-in-clear" not in text
