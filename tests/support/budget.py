@@ -1,6 +1,6 @@
 """How much the long tests try: a sample by default, all of it with TEST_BUDGET=5, and more beyond that.
 
-`pytest` has a budget of 0.5 and takes a few minutes; .ci/run has 2.
+`pytest` has a budget of 0.25 and takes a few minutes; .ci/run has 2.
 """
 
 import os
@@ -8,7 +8,7 @@ import re
 import zlib
 from collections import defaultdict
 
-BUDGET = float(os.environ.get("TEST_BUDGET", "0.5"))
+BUDGET = float(os.environ.get("TEST_BUDGET", "0.25"))
 CI_BUDGET = 2
 """The budget from which on those variants run that a default run leaves out."""
 FULL_BUDGET = 5
@@ -35,12 +35,12 @@ def in_ci(*cases):
 
 
 def sample_by_default(cases, shift=0):
-    """Return a quarter of `cases` by default, chosen by `sample`, and all of them in CI."""
+    """Return an eighth of `cases` by default, chosen by `sample`, and all of them in CI."""
     return sample(cases, shift, budget=BUDGET * FULL_BUDGET / CI_BUDGET)
 
 
 def sample(cases, shift=0, *, budget=BUDGET):
-    """Return the evenly spread part of `cases` that the budget allows: a tenth by default, at least one.
+    """Return the evenly spread part of `cases` that the budget allows: a twentieth by default, at least one.
 
     The choice is the same in every run. Calls with another `shift` choose other cases.
     """

@@ -43,11 +43,11 @@ class Item:
 @pytest.mark.parametrize(
     ("decorator", "budgets"),
     [
-        (pytest.mark.one_of("color"), {0.5: 3, CI_BUDGET: 3, FULL_BUDGET: 12}),
-        (pytest.mark.one_of("color", budget=CI_BUDGET), {0.5: 3, CI_BUDGET: 12}),
-        (pytest.mark.one_of("color", "act", budget=CI_BUDGET), {0.5: 1, CI_BUDGET: 12}),
-        (pytest.mark.in_ci, {0.5: 0, CI_BUDGET: 12}),
-        (pytest.mark.skip, {0.5: 12}),
+        (pytest.mark.one_of("color"), {0.25: 3, CI_BUDGET: 3, FULL_BUDGET: 12}),
+        (pytest.mark.one_of("color", budget=CI_BUDGET), {0.25: 3, CI_BUDGET: 12}),
+        (pytest.mark.one_of("color", "act", budget=CI_BUDGET), {0.25: 1, CI_BUDGET: 12}),
+        (pytest.mark.in_ci, {0.25: 0, CI_BUDGET: 12}),
+        (pytest.mark.skip, {0.25: 12}),
     ],
 )
 def test_a_budget_leaves_out_what_markers_name(decorator, budgets):
