@@ -135,7 +135,8 @@ SIZES = {
     "unknown members": lambda n: {**MINIMAL, **{f"k{i}": None for i in range(n)}},
     "search space": lambda n: at(SPACE, {f"${{{i}}}": {"_type": "?", "_value": 1} for i in range(n)}),
     "choices": lambda n: at(SPACE, {"${x}": {"_type": "choice", "_value": [{"_name": None}] * n}}),
-    "search space as text": lambda n: at(SPACE, json.dumps({str(i): {} for i in range(n)})),
+    # Other names for each size: what is found out about a name is kept.
+    "search space as text": lambda n: at(SPACE, json.dumps({f"{n}_{i}": {} for i in range(n)})),
     "duplicates": lambda n: [{"a": i} for i in range(n)],
 }
 
