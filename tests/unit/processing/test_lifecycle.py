@@ -58,7 +58,7 @@ def test_standing_follows_from_state_lease_event_and_age(standing_record, now, e
     assert lifecycle.find_standing(standing_record, now) is expected
 
 
-@pytest.mark.parametrize(("due", "early"), [(-1, 0), (0, 0), (1, 1), (7200, 7200), (7201, 0)])
+@pytest.mark.parametrize(("due", "early"), [(-0.5, 0), (0, 0), (1, 1), (7200, 7200), (7201, 0)])
 def test_a_copy_is_early_by_two_hours_at_most(due, early):
     """No copy is delayed for longer, except by a clock that was ahead."""
     assert lifecycle.early_seconds(record(not_before=NOW + due), NOW) == early
