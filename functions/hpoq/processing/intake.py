@@ -241,8 +241,9 @@ def _identify_redrive(envelope: Envelope, message_id: str | None) -> str:
 
     The queue may get a redriven message twice, if the answer to its send was lost. Both are one redrive.
     """
-    at = envelope.renewed
-    return message_id if at is None and message_id is not None else f"redrive {at}"
+    if envelope.renewed is None and message_id is not None:
+        return message_id
+    return f"redrive {envelope.renewed}"
 
 
 def _mark_redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop | Rejected:
