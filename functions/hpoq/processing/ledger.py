@@ -36,9 +36,7 @@ class Ledger:
     `clock_error` returns by how many seconds `clock` is known to be ahead, or behind if it is negative.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, terms: Terms, clock_error: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, terms: Terms, clock_error: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self.terms = terms

@@ -64,7 +64,7 @@ class World:
     def __init__(self, queue="w", error=None):
         self.clock = FakeClock(10_000.0)
         self.store = MemoryStore()
-        self.ledger = Ledger(self.store, self.clock, TERMS)
+        self.ledger = Ledger(self.store, self.clock, TERMS, lambda: 0.0)
         self.queues = Queues(error)
         budget = Budget(self.clock)
         sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, budget)

@@ -46,7 +46,7 @@ def clock():
 
 
 def make(clock, store=None):
-    return Ledger(store or MemoryStore(), clock, TERMS)
+    return Ledger(store or MemoryStore(), clock, TERMS, lambda: 0.0)
 
 
 def publish(ledger, clock, claim):
@@ -128,7 +128,7 @@ def test_no_claim_is_taken_over_by_a_clock_that_is_known_to_be_wrong(clock, late
     ledger.open(FIRST)
     there = FakeClock(clock.now() + late_by)
     assert Ledger(ledger._store, there, TERMS, lambda: error).open(FIRST).action is Action.WAIT
-    assert Ledger(ledger._store, there, TERMS).open(FIRST).action is Action.TAKE_OVER
+    assert Ledger(ledger._store, there, TERMS, lambda: 0.0).open(FIRST).action is Action.TAKE_OVER
 
 
 def test_a_key_that_has_ended_needs_no_right_clock(clock):

@@ -15,7 +15,7 @@ TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
 @pytest.fixture
 def notes():
     clock = FakeClock()
-    return StopNotes(Ledger(MemoryStore(), clock, TERMS), clock, "team-a")
+    return StopNotes(Ledger(MemoryStore(), clock, TERMS, lambda: 0.0), clock, "team-a")
 
 
 def test_the_first_note_stays(notes):

@@ -61,7 +61,7 @@ class Busy:
 def make(store=None, clock=None):
     """Return a processor of which only the store and the output can be used, and its ledger."""
     clock = clock or FakeClock()
-    ledger = Ledger(store or MemoryStore(), clock, TERMS)
+    ledger = Ledger(store or MemoryStore(), clock, TERMS, lambda: 0.0)
     announcer = Announcer(Refusing(), "acs:fc", "r-1", clock, Budget(clock, clock.monotonic() + 60))
     follower = SimpleNamespace(order=lambda *_: None)
     dead_letters = SimpleNamespace(put=lambda *_: True)

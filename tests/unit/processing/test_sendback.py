@@ -55,7 +55,7 @@ def clock():
 
 @pytest.fixture
 def ledger(clock):
-    return Ledger(MemoryStore(), clock, TERMS)
+    return Ledger(MemoryStore(), clock, TERMS, lambda: 0.0)
 
 
 def make(ledger, clock, queues, dead=None):

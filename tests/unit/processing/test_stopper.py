@@ -59,7 +59,7 @@ class World:
 
     def __init__(self, service=None, place=None):
         self.clock = FakeClock(10_000.0)
-        self.ledger = Ledger(MemoryStore(), self.clock, TERMS)
+        self.ledger = Ledger(MemoryStore(), self.clock, TERMS, lambda: 0.0)
         self.notes = StopNotes(self.ledger, self.clock, "team-a")
         self.service = service or Service()
         self.claim = self.ledger.open(Delivery("stop", "f", "stop", "b")).record
