@@ -33,14 +33,14 @@ from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
 from hpoq.placement import Placement, store_url
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
-from hpoq.processing.follow import Follower
+from hpoq.processing.follow import Follower, WatchQueue
 from hpoq.processing.intake import Intake, decode_event, read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
 from hpoq.processing.pace import Pace
 from hpoq.processing.processor import Processor
-from hpoq.processing.sendback import DeadLetters, Sealed, SendBack, WatchQueue
+from hpoq.processing.sendback import DeadLetters, Sealed, SendBack
 from hpoq.processing.watchorder import WatchSchedule
 from hpoq.publishers import EventBridgePublisher, FilePublisher, Publisher, SmqTopicPublisher
 from hpoq.settings import Settings
@@ -232,9 +232,7 @@ class Function:
         announcer = Announcer(publisher, placement.source, placement.request_id, clock, budget)
         dead_letters = DeadLetters(parts.messages, settings.dead_letter_queue, budget)
         watch_queue = WatchQueue(parts.messages, settings.watch_queue, settings.namespace, budget)
-        follower = Follower(
-            client, ledger, watch_queue, clock, self._schedule, creator.search_budget, creator.place
-        )
+        follower = Follower(client, ledger, watch_queue, clock, self._schedule, creator.place)
         processor = Processor(ledger, creator, announcer, dead_letters, follower, clock)
         return Batch(processor, clock, limits, settings.concurrency, self._pace, self._read_message)
 

@@ -1075,5 +1075,5 @@ def test_an_invocation_bounds_its_calls_and_looks(world):
     batch = function._build_batch(function._begin(CONTEXT))
     assert batch.limits.start_seconds == 24
     claim = lifecycle.claim(Delivery("k", "f", "k", "b"), "owner", world.clock.now(), function._terms)
-    budget = batch.processor._follower._budget_of(claim)
+    budget = batch.processor._creator.search_budget(claim)
     assert budget.wall_ends_at == claim.lease_until - function._terms.skew

@@ -15,13 +15,15 @@ send: a crash in between leaves two messages with one number, and the next send 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fcruntime.dataclass import replace
+from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.smq import Smq
 from hpoq.contract.events import EventError
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.errors import CallError, StoreError
@@ -31,11 +33,10 @@ from hpoq.observability.measures import traceparent
 from hpoq.observability.redaction import redact_known
 from hpoq.processing import lifecycle
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
-from hpoq.processing.envelope import MOST_SEQUENCE
+from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
 from hpoq.processing.ledger import Ledger, Opening
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import as_event_error, log_configuration_fault, log_lasting_fault
-from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
     CheckAgain,
     CheckResult,
@@ -50,7 +51,7 @@ from hpoq.processing.watchorder import (
 if TYPE_CHECKING:
     from hpoq.contract.model import ExperimentRequest
     from hpoq.contract.stop import StopRequest
-    from hpoq.processing.notes import StopNotes
+    from hpoq.processing.stop import StopNotes
     from hpoq.processing.watch import Watcher
 
 _LONGEST_TEXT = 2_000
@@ -60,6 +61,24 @@ _NO_QUEUE = EventError(
     "of the watch messages",
     retryable=True,
 )
+
+
+@dataclass(frozen=True)
+class WatchQueue:
+    """Sends watch messages. `queue` is None if experiments are not followed."""
+
+    queue_client: Callable[[], Smq]
+    queue: str | None
+    namespace: str
+    budget: Budget
+
+    def send(self, order: WatchOrder, *, sequence: int, delay: float) -> None:
+        """Send the watch message for `order` that has the number `sequence`. Raises CallError."""
+        key = derive_key(WATCH, order.identity, self.namespace)
+        envelope = Envelope(WATCH, order.identity, key, encode_order(order).encode(), sequence)
+        self.queue_client().send_message(
+            self.queue or "", seal(envelope), delay_seconds=math.ceil(delay), budget=self.budget
+        )
 
 
 class Follower:
@@ -72,7 +91,6 @@ class Follower:
         queue: WatchQueue,
         clock: Clock,
         schedule: WatchSchedule,
-        budget_of: Callable[[Record], Budget],
         place: str | None = None,
     ) -> None:
         self._client = client
@@ -80,7 +98,6 @@ class Follower:
         self._queue = queue
         self._clock = clock
         self._schedule = schedule
-        self._budget_of = budget_of
         self._place = place
         self._watcher: Watcher | None = None
         self._lock = threading.Lock()
@@ -139,9 +156,7 @@ class Follower:
             get_logger().error("watch.not-started", experiment_id=record.experiment_id)
             return None
         try:
-            self._queue.send(
-                order.identity, encode_order(order), sequence=0, delay=self._schedule.min_seconds
-            )
+            self._queue.send(order, sequence=0, delay=self._schedule.min_seconds)
         except CallError as exc:
             _log_failed_send(exc)
             return as_event_error(exc)
@@ -187,11 +202,8 @@ class Follower:
             return opening
         return self._ledger.take_over(record, delivery)
 
-    def check(self, order: WatchOrder, claim: Record) -> CheckResult:
+    def check(self, order: WatchOrder, budget: Budget) -> CheckResult:
         """Check the experiment of `order`. Raises StoreError."""
-        return self._get_watcher().check(order, self._budget_of(claim))
-
-    def _get_watcher(self) -> Watcher:
         with self._lock:
             if self._watcher is None:
                 from hpoq.processing.watch import Watcher  # for watch messages only
@@ -200,10 +212,10 @@ class Follower:
                 self._watcher = Watcher(
                     self._client, self._open_notes(), self._clock, self._schedule, consistency, self._place
                 )
-            return self._watcher
+        return self._watcher.check(order, budget)
 
     def _open_notes(self) -> StopNotes:
-        from hpoq.processing.notes import StopNotes  # for watch and stop messages only
+        from hpoq.processing.stop import StopNotes  # for watch and stop messages only
 
         return StopNotes(self._ledger, self._clock, self._queue.namespace)
 
@@ -214,10 +226,9 @@ class Follower:
 
         Raises StoreError.
         """
-        text = encode_order(checked.order)
         released = replace(
             lifecycle.release(claim, None, self._client.present_time(), counts=True),
-            watch_order=text,
+            watch_order=encode_order(checked.order),
             experiment_id=checked.order.experiment_id,
         )
         if self._queue.queue is None:
@@ -225,7 +236,7 @@ class Follower:
             return _NO_QUEUE, self._ledger.save(released, claim.version)
         sequence = min(lifecycle.next_sequence(claim, delivery), MOST_SEQUENCE)
         try:
-            self._queue.send(checked.order.identity, text, sequence=sequence, delay=checked.delay)
+            self._queue.send(checked.order, sequence=sequence, delay=checked.delay)
         except CallError as exc:
             _log_failed_send(exc)
             return as_event_error(exc), self._ledger.save(released, claim.version)
@@ -237,12 +248,14 @@ class Follower:
             get_logger().warning("requeue.unrecorded", error=str(exc))
         return None, None
 
-    def stop(self, request: StopRequest, claim: Record) -> Stopped | Refused | Postponed | GivenUp:
+    def stop(
+        self, request: StopRequest, claim: Record, budget: Budget
+    ) -> Stopped | Refused | Postponed | GivenUp:
         """Carry out a stop message. Raises StoreError."""
         from hpoq.processing.stop import Stopper  # few messages are stops
 
         stopper = Stopper(self._client, self._ledger, self._open_notes(), self._clock, self._place)
-        return stopper.stop(request, claim, self._budget_of(claim))
+        return stopper.stop(request, claim, budget)
 
 
 def _log_failed_send(exc: CallError) -> None:

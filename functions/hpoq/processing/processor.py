@@ -245,7 +245,7 @@ class Processor:
         if isinstance(intake, Ready):
             ending = self._creator.attempt(intake.experiment, record, opening.doubt_until)
         elif isinstance(intake, Stop):
-            ending = self._follower.stop(intake.request, record)
+            ending = self._follower.stop(intake.request, record, self._creator.search_budget(record))
         else:
             ending = self._adopt_or_refuse(opening, intake)
         return self._conclude(ending, intake, began)
@@ -283,7 +283,7 @@ class Processor:
 
     def _check_experiment(self, claim: Record, intake: Watched, began: float) -> Result:
         """Check an experiment that is followed; publish its result, or send the next watch message."""
-        checked = self._follower.check(intake.order, claim)
+        checked = self._follower.check(intake.order, self._creator.search_budget(claim))
         delivery, experiment_id = intake.delivery, intake.order.experiment_id
         if isinstance(checked, CheckAgain):
             error, record = self._follower.send_next(checked, claim, delivery)

@@ -1,4 +1,4 @@
-"""Send messages back to their queue, send watch messages, and put messages into the dead-letter queue.
+"""Send messages back to their queue, and put messages into the dead-letter queue.
 
 A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
 keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.smq import Smq, fits
-from hpoq.contract.identity import WATCH, derive_key
+from hpoq.contract.identity import WATCH
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.record import State
 from hpoq.observability.logs import bind_context, get_logger
@@ -34,24 +34,6 @@ _RESERVED_BYTES = 100
 _LONGEST_TIME = 9_999_999_999.999
 # The end of a lease may come from a clock that was ahead.
 _LONGEST_WAIT_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class WatchQueue:
-    """Sends watch messages. `queue` is None if experiments are not followed."""
-
-    queue_client: Callable[[], Smq]
-    queue: str | None
-    namespace: str
-    budget: Budget
-
-    def send(self, identity: str, body: str, *, sequence: int, delay: float) -> None:
-        """Send the watch message numbered `sequence` that is known by `identity`. Raises CallError."""
-        key = derive_key(WATCH, identity, self.namespace)
-        envelope = Envelope(WATCH, identity, key, body.encode(), sequence)
-        self.queue_client().send_message(
-            self.queue or "", seal(envelope), delay_seconds=math.ceil(delay), budget=self.budget
-        )
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,28 @@
-"""Carry out a stop message, which names an experiment by the key of its request or by its own id.
+"""Stop experiments: for a stop message, which names one by the key of its request or by its own id, or for a guard.
 
-    find the experiment ──▶ has it ended? ──▶ note who stops it ──▶ StopHpoExperiment
+    stop message ──▶ find the experiment ──▶ has it ended? ─┐
+    guard (`watch`) ────────────────────────────────────────┴▶ note who stops it ──▶ StopHpoExperiment
 
-Stopping twice does no harm, so a claim whose owner died is simply carried out again. Few messages are stops, so a
-cold start does not import this module.
+Stopping twice does no harm, so a claim whose owner died is simply carried out again. Only stop and watch messages
+need this module, so a cold start does not import it.
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from fcruntime.dataclass import dataclass, replace
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.paiautoml import PaiAutoMl, is_elsewhere
 from hpoq.contract.events import EventError
-from hpoq.contract.identity import KEY_FORM, PRODUCER, derive_key
-from hpoq.contract.stop import StopRequest
+from hpoq.contract.identity import KEY_FORM, PRODUCER, STOPPED, derive_key
 from hpoq.errors import Answered, CallError, Conflict, Invalid, NotFound, NotSent, UnknownEnd
 from hpoq.idempotency.record import Record, State
 from hpoq.processing import watchorder
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import is_exhausted
-from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import (
     as_event_error,
     log_configuration_fault,
@@ -30,6 +30,9 @@ from hpoq.processing.outcome import (
     needs_operator,
 )
 from hpoq.processing.watchorder import MOVED
+
+if TYPE_CHECKING:
+    from hpoq.contract.stop import StopRequest
 
 _REQUEST = "request"
 """Who stops the experiment, as the event of its end names it."""
@@ -63,6 +66,76 @@ _INTERRUPTED = EventError(
     message="every attempt to stop the experiment was interrupted",
     retryable=True,
 )
+
+
+@dataclass(frozen=True)
+class StopNotes:
+    """Notes of who stops which experiment, for its finished event. Every method raises StoreError.
+
+    A note is a record of its own. The first one stays, unless it is withdrawn.
+    """
+
+    ledger: Ledger
+    clock: Clock
+    namespace: str
+
+    def add(self, experiment_id: str, stopped_by: str) -> None:
+        """Note who stops the experiment, unless that is noted already."""
+        now = self.clock.now()
+        earlier = self.ledger.insert(
+            Record(
+                key=self._derive_key(experiment_id),
+                state=State.COMPLETED,
+                fingerprint="note",
+                owner=self.clock.new_id(),
+                claimed_at=now,
+                lease_until=now,
+                expires_at=now + self.ledger.terms.retention,
+                experiment_id=experiment_id,
+                published_at=now,
+                stopped_by=stopped_by,
+            )
+        )
+        if earlier is not None and earlier.stopped_by is None:
+            self.ledger.save(replace(earlier, stopped_by=stopped_by), earlier.version)
+
+    def withdraw(self, experiment_id: str, stopped_by: str) -> None:
+        """Take back the note that names `stopped_by`, if it is there."""
+        noted = self.ledger.get(self._derive_key(experiment_id))
+        if noted is not None and noted.stopped_by == stopped_by:
+            self.ledger.save(replace(noted, stopped_by=None), noted.version)
+
+    def find(self, experiment_id: str) -> str | None:
+        """Return who stops the experiment, or None if that is not noted."""
+        record = self.ledger.get(self._derive_key(experiment_id))
+        return None if record is None else record.stopped_by
+
+    def _derive_key(self, experiment_id: str) -> str:
+        return derive_key(STOPPED, experiment_id, self.namespace)
+
+
+def stop_experiment(
+    client: PaiAutoMl, notes: StopNotes, experiment_id: str, stopped_by: str, budget: Budget
+) -> str | Answered | None:
+    """Stop an experiment, and return its status, None if the answer has none, or the refusal of the service.
+
+    Who stops it is noted before. The note is withdrawn if nothing was sent or if the service refuses, so that a later
+    end is not ascribed to it. Raises CallError, StoreError.
+    """
+    notes.add(experiment_id, stopped_by)
+    try:
+        return client.stop_hpo_experiment(experiment_id, budget=budget)
+    except NotSent:
+        notes.withdraw(experiment_id, stopped_by)
+        raise
+    except Answered as refusal:
+        # It may have ended in between. The repetition of a stop whose answer was lost may be refused too, although
+        # the first call had effect.
+        experiment = client.get_hpo_experiment(experiment_id, budget=budget)
+        if watchorder.is_stopping(experiment):
+            return experiment.status
+        notes.withdraw(experiment_id, stopped_by)
+        return refusal
 
 
 @dataclass(frozen=True)
@@ -117,27 +190,18 @@ class Stopper:
         experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
         if watchorder.has_ended(experiment):
             return Stopped(claim, experiment_id, experiment.status)
-        self.notes.add(experiment_id, _REQUEST)
-        refusal: Answered | None = None
-        try:
-            status = self.client.stop_hpo_experiment(experiment_id, budget=budget)
-            if status is not None:
-                return Stopped(claim, experiment_id, status)
-        except NotSent:
-            self.notes.withdraw(experiment_id, _REQUEST)
-            raise
-        except Answered as exc:
-            refusal = exc
-        # It may have ended in between; and an answer without a status does not prove that the service has acted.
-        experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
-        if watchorder.has_ended(experiment) or experiment.status == watchorder.STOPPING:
-            return Stopped(claim, experiment_id, experiment.status)
-        if refusal is not None:
-            self.notes.withdraw(experiment_id, _REQUEST)
-            if not isinstance(refusal, (Invalid, Conflict)):
-                raise refusal
-            return Refused(claim, as_event_error(refusal))
-        return Postponed(claim, _UNCONFIRMED, None, counts=True)
+        status = stop_experiment(self.client, self.notes, experiment_id, _REQUEST, budget)
+        if isinstance(status, (Invalid, Conflict)):
+            return Refused(claim, as_event_error(status))
+        if isinstance(status, Answered):
+            raise status
+        if status is None:
+            # An answer without a status does not prove that the service has acted.
+            experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
+            if not watchorder.is_stopping(experiment):
+                return Postponed(claim, _UNCONFIRMED, None, counts=True)
+            status = experiment.status
+        return Stopped(claim, experiment_id, status)
 
     def _postpone(
         self, claim: Record, exc: CallError, known_since: float, *, by_key: bool

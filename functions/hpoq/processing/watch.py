@@ -41,13 +41,13 @@ from hpoq.observability.logs import get_logger
 from hpoq.observability.redaction import redact
 from hpoq.observability.secret_names import find_secrets
 from hpoq.processing import watchorder
-from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import (
     as_event_error,
     log_configuration_fault,
     log_operator_needed,
     needs_operator,
 )
+from hpoq.processing.stop import StopNotes, stop_experiment
 from hpoq.processing.watchorder import (
     MOVED,
     UNRANKED_TRIALS,
@@ -199,30 +199,16 @@ class Watcher:
             limit = watchorder.find_reached_limit(guard, order.mode, age, failed, best)
         if limit is None:
             return self._schedule_next(order)
-        self.notes.add(order.experiment_id, f"guard:{limit}")
         get_logger().warning("guard.stopped", experiment_id=order.experiment_id, limit=limit)
         try:
-            status = self._stop(order.experiment_id, limit, budget)
+            status = stop_experiment(self.client, self.notes, order.experiment_id, f"guard:{limit}", budget)
+            if isinstance(status, Answered):
+                raise status
         except (NotSent, Throttled, UnknownEnd) as exc:
             # Soon, because until it is stopped it costs what its guard forbids.
             return self._postpone(order, exc, self.schedule.min_seconds)
         order = replace(order, last_status=status or order.last_status)
         return self._schedule_next(order, delay=self.schedule.min_seconds)
-
-    def _stop(self, experiment_id: str, limit: str, budget: Budget) -> str | None:
-        """Stop an experiment whose guard has reached `limit`, and return its status. Raises CallError, StoreError."""
-        try:
-            return self.client.stop_hpo_experiment(experiment_id, budget=budget)
-        except NotSent:
-            self.notes.withdraw(experiment_id, f"guard:{limit}")
-            raise
-        except Answered:
-            # The repetition of a stop whose answer was lost may be refused too, although the first call had effect.
-            experiment = self.client.get_hpo_experiment(experiment_id, budget=budget)
-            if experiment.status != watchorder.STOPPING and not watchorder.has_ended(experiment):
-                self.notes.withdraw(experiment_id, f"guard:{limit}")
-                raise
-            return experiment.status
 
     def _find_best_metric(self, order: WatchOrder, experiment: Experiment, budget: Budget) -> float | None:
         direction: Direction = "ASC" if order.mode == "minimize" else "DESC"

@@ -213,6 +213,11 @@ def has_ended(experiment: Experiment) -> bool:
     return experiment.status in ENDED
 
 
+def is_stopping(experiment: Experiment) -> bool:
+    """Return whether the experiment is being stopped, or has ended."""
+    return experiment.status == STOPPING or has_ended(experiment)
+
+
 def count_failed(experiment: Experiment) -> int:
     """Return how many trials of the experiment have failed so far."""
     return sum(count for status, count in experiment.trials or () if status == "FAILED")

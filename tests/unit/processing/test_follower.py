@@ -14,11 +14,10 @@ from hpoq.errors import Denied, NotFound, StoreUnavailable, Unavailable
 from hpoq.idempotency.record import State
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, unseal
-from hpoq.processing.follow import Follower
+from hpoq.processing.follow import Follower, WatchQueue
 from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Action, Delivery, Terms
-from hpoq.processing.sendback import WatchQueue
 from hpoq.processing.watchorder import (
     CheckAgain,
     GuardLimits,
@@ -66,10 +65,9 @@ class World:
         self.store = MemoryStore()
         self.ledger = Ledger(self.store, self.clock, TERMS, lambda: 0.0)
         self.queues = Queues(error)
-        budget = Budget(self.clock)
-        sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, budget)
+        sender = WatchQueue(lambda: self.queues, queue, NAMESPACE, Budget(self.clock))
         service = SimpleNamespace(present_time=self.present_time)
-        self.follower = Follower(service, self.ledger, sender, self.clock, SCHEDULE, lambda record: budget)
+        self.follower = Follower(service, self.ledger, sender, self.clock, SCHEDULE)
 
     def present_time(self):
         return self.clock.now() - 30.0
@@ -87,6 +85,14 @@ def read(document):
 def order(document, **options):
     text = World(**options).follower.order(KEY, "M1", read(document))
     return None if text is None else decode_order(text)
+
+
+def test_a_watch_message_is_sent_under_the_key_of_what_it_follows():
+    """It is delayed by whole seconds, never fewer than asked for."""
+    queues = Queues()
+    WatchQueue(lambda: queues, "w", NAMESPACE, Budget(FakeClock())).send(ORDER, sequence=3, delay=1.2)
+    envelope = Envelope(WATCH, ORDER.identity, WATCH_KEY, encode_order(ORDER).encode(), 3)
+    assert queues.sent == [("w", envelope, 2)]
 
 
 def test_the_order_of_a_request_has_what_the_events_of_its_experiment_show():

@@ -20,7 +20,7 @@ from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.processing.outcome import Outcome, Result
 from hpoq.processing.pace import Pace
-from hpoq.processing.sendback import DeadLetters, SendBack, WatchQueue
+from hpoq.processing.sendback import DeadLetters, SendBack
 from hpoq.testing import FakeClock, MemoryStore
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3, delay=30)
@@ -303,14 +303,6 @@ def test_a_watch_message_is_sent_back_to_its_own_queue_after_the_usual_delay(
     assert sender.send(sender.seal(intake(replace(ENVELOPE, kind=WATCH)), retry(record)))
     ((queue, _, delay, _),) = queues.sent
     assert (queue, delay) == (sent_to, 30)
-
-
-def test_a_first_watch_message_is_sent_under_the_key_of_its_name():
-    """A first watch message is delayed by whole seconds, never fewer than asked for."""
-    queues = Queues()
-    WatchQueue(lambda: queues, "w", "", BUDGET).send("s1", "{}", sequence=3, delay=1.2)
-    envelope = Envelope(WATCH, "s1", derive_key(WATCH, "s1"), b"{}", 3)
-    assert queues.sent == [("w", envelope, 2, BUDGET)]
 
 
 def test_a_throttled_message_comes_back_no_earlier_than_it_may_be_tried(ledger, clock):

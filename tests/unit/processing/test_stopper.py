@@ -1,4 +1,4 @@
-"""What a stop message does, step by step."""
+"""What a stop message does, step by step, and the note of who stops an experiment."""
 
 from dataclasses import replace
 
@@ -9,16 +9,15 @@ from fcruntime.triggers import Message
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import Experiment
 from hpoq.contract.events import ServiceError
-from hpoq.contract.identity import PRODUCER, derive_key
+from hpoq.contract.identity import PRODUCER, STOPPED, derive_key
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnknownEnd
-from hpoq.idempotency.record import State
+from hpoq.idempotency.record import Record, State
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Delivery, Terms
-from hpoq.processing.notes import StopNotes
 from hpoq.processing.outcome import as_event_error
-from hpoq.processing.stop import Stopper
+from hpoq.processing.stop import StopNotes, Stopper
 from hpoq.processing.watchorder import MOVED
 from hpoq.testing import FakeClock, MemoryStore
 
@@ -278,3 +277,50 @@ def test_a_call_that_fails_is_repeated(kind, counts, is_logged):
         world.claim, replace(as_event_error(failure(kind)), retryable=True), None, counts=counts
     )
     assert [line["event"] for line in lines] == ["operator.needed"] * is_logged
+
+
+@pytest.fixture
+def notes():
+    clock = FakeClock()
+    return StopNotes(Ledger(MemoryStore(), clock, TERMS, lambda: 0.0), clock, "team-a")
+
+
+def test_the_first_note_stays(notes):
+    """The event of the end names who stopped the experiment first."""
+    notes.add("s1", "guard:maxHours")
+    notes.add("s1", "request")
+    assert notes.find("s1") == "guard:maxHours"
+    assert notes.find("s2") is None
+
+
+def test_a_note_is_taken_back_by_its_writer_alone(notes):
+    """A stop that the service refuses says nothing about one that is under way."""
+    notes.withdraw("s1", "request")
+    assert notes.find("s1") is None
+    notes.add("s1", "guard:maxHours")
+    notes.withdraw("s1", "request")
+    assert notes.find("s1") == "guard:maxHours"
+    notes.withdraw("s1", "guard:maxHours")
+    assert notes.find("s1") is None
+    notes.add("s1", "request")
+    assert notes.find("s1") == "request"
+
+
+def test_a_note_is_remembered_as_long_as_an_ended_key(notes):
+    """It is a record under a key of its own, which a store may let expire: there is no event to publish."""
+    now = notes.clock.now()
+    notes.add("s1", "request")
+    record = notes.ledger.get(derive_key(STOPPED, "s1", "team-a"))
+    assert record == Record(
+        key=derive_key(STOPPED, "s1", "team-a"),
+        state=State.COMPLETED,
+        fingerprint="note",
+        owner=record.owner,
+        claimed_at=now,
+        lease_until=now,
+        expires_at=now + 1000,
+        experiment_id="s1",
+        published_at=now,
+        stopped_by="request",
+    )
+    assert record.owner
