@@ -18,7 +18,6 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import SystemClock
-from hpoq.cloud.smq import Smq
 from hpoq.errors import CallError, StoreError
 from hpoq.idempotency.store import Store
 from hpoq.processing.envelope import seal
@@ -28,6 +27,7 @@ from hpoqctl.numbers import Number, WholeNumber
 from hpoqctl.output import console, count_of, json_option, notes, print_json
 from hpoqctl.pipeline import DEAD_LETTER_QUEUE
 from hpoqctl.positions import mask_secrets
+from hpoqctl.queueclient import QueueClient
 from hpoqctl.recordview import NO_RECORD
 from hpoqctl.redrive import DeadLetter, Plan, Redriver, Report
 from hpoqctl.services import (
@@ -112,7 +112,7 @@ def _find_place(source: str | None, queue: str | None, endpoint: str | None) -> 
 
 
 def _run(
-    smq: Smq, plan: Plan, label: str, on_dead_letter: Callable[[DeadLetter], object] = lambda _: None
+    smq: QueueClient, plan: Plan, label: str, on_dead_letter: Callable[[DeadLetter], object] = lambda _: None
 ) -> Report:
     out = notes()
     try:

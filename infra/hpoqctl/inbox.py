@@ -14,7 +14,6 @@ from itertools import zip_longest
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.cloud.caller import is_harmless_to_repeat
-from hpoq.cloud.smq import Smq, queue_endpoint
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
 from hpoq.contract.identity import derive_conflict_key, derive_event_id
@@ -24,6 +23,7 @@ from hpoq.contract.stop import StopRequest
 from hpoq.errors import CallError, NotFound, SettingsError
 from hpoq.producer import SentRequest
 from hpoqctl.output import notes
+from hpoqctl.queueclient import QueueClient, queue_endpoint
 from hpoqctl.services import Target
 
 _POLL_SECONDS = 5
@@ -37,7 +37,7 @@ _RETENTION_SECONDS = 3600
 class Inbox:
     """A queue that receives what the output topic publishes while it is open."""
 
-    smq: Smq
+    smq: QueueClient
     queue: str
 
     def receive(self, wait_seconds: int, budget: Budget) -> list[JsonObject]:
@@ -54,7 +54,7 @@ class Inbox:
 
 
 @contextlib.contextmanager
-def open_inbox(smq: Smq, topic: str, account_id: str, region: str) -> Iterator[Inbox]:
+def open_inbox(smq: QueueClient, topic: str, account_id: str, region: str) -> Iterator[Inbox]:
     """Create a queue, subscribe it to every event of `topic`, and remove both at the end. Raises CallError."""
     name = f"hpoq-wait-{uuid.uuid4().hex[:12]}"
     smq.create_queue(name, retention_period=_RETENTION_SECONDS)

@@ -10,10 +10,10 @@ from rich.text import Text
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import SystemClock
 from hpoq.cloud.caller import RetryPolicy
-from hpoq.cloud.smq import MOST_MESSAGES
 from hpoq.errors import CallError
 from hpoq.settings import Settings
 from hpoqctl.logservice import LogService
+from hpoqctl.queueclient import MOST_MESSAGES
 from hpoqctl.services import (
     Target,
     explain_unreachable,

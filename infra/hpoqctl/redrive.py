@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from fcruntime.jsonvalue import JsonObject
 from fcruntime.triggers import Kind
 from hpoq.clock import Clock
-from hpoq.cloud.smq import MOST_MESSAGES, Smq, fits
-from hpoq.cloud.smq_wire import QueueAttributes
+from hpoq.cloud.smq import fits
 from hpoq.contract.document import read_object
 from hpoq.contract.identity import PRODUCER, derive_key
 from hpoq.contract.model import ExperimentRequest
@@ -31,6 +30,7 @@ from hpoq.observability.secret_names import find_secrets
 from hpoq.processing.envelope import Envelope, seal
 from hpoq.processing.intake import mask_message_id
 from hpoqctl.deadletters import recover_envelopes
+from hpoqctl.queueclient import MOST_MESSAGES, QueueAttributes, QueueClient
 
 _DEFAULT_VISIBILITY_SECONDS = 30
 # The smallest value that ChangeMessageVisibility takes, by its documentation.
@@ -145,7 +145,7 @@ class Redriver:
 
     def __init__(
         self,
-        smq: Smq,
+        smq: QueueClient,
         clock: Clock,
         plan: Plan,
         *,

@@ -23,7 +23,7 @@ from hpoq.cloud import paiautoml
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.endpoint import Endpoint
 from hpoq.cloud.signing import CredentialsProvider, chain, from_environment
-from hpoq.cloud.smq import Smq, default_endpoint
+from hpoq.cloud.smq import default_endpoint
 from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import CLOUDEVENT, PRODUCER, derive_key
 from hpoq.errors import (
@@ -42,6 +42,7 @@ from hpoq.producer.credentials import standard_credentials
 from hpoq.settings import QUEUE_FORM, QUEUE_NAME, Settings
 from hpoqctl.experimentlog import Experiments
 from hpoqctl.pipeline import DEAD_LETTER_QUEUE, QUEUE, local_store_url, loopback_credentials
+from hpoqctl.queueclient import QueueClient
 
 _CLOCK_SECONDS = 5
 _ROWS = 500
@@ -102,7 +103,7 @@ class Target:
     `account_id` and `region` are None if neither the endpoint nor the settings contain them.
     """
 
-    smq: Smq
+    smq: QueueClient
     queue: str
     topic: str | None
     account_id: str | None
@@ -248,7 +249,7 @@ def find_target(settings: Settings, queue: str | None, endpoint: str | None) -> 
     if is_local:
         account_id, region = ACCOUNT_ID, REGION
     scheme, _, topic = settings.output.partition("://")
-    smq = Smq(open_transport(), url, find_credentials(is_local=is_local))
+    smq = QueueClient(open_transport(), url, find_credentials(is_local=is_local))
     own_topic = topic if scheme == "smq" else None
     return Target(smq, queue or settings.queue, own_topic, account_id, region, str(parsed))
 

@@ -22,8 +22,7 @@ from fcruntime import Fc3Context
 from fcruntime.context import FunctionInfo
 from hpoq.clock import SystemClock
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.smq import Smq
-from hpoq.cloud.smq_wire import NAMESPACE
+from hpoq.cloud.smq import NAMESPACE
 from hpoq.cloud.transport import Transport
 from hpoq.cloud.xml import build
 from hpoq.errors import Denied, SettingsError
@@ -31,6 +30,7 @@ from hpoq.function import Function
 from hpoq.idempotency.tablestore import TablestoreStore
 from hpoq.settings import PREFIX, Settings
 from hpoqctl.app import app
+from hpoqctl.queueclient import QueueClient
 from support.deployment import function_environment
 
 
@@ -224,7 +224,7 @@ def test_the_deployers_policy_is_for_these_resources_only(suffix):
             policy=policy("deployer.json"),
         )
         transport = Transport(cloud.session(), SystemClock())
-        smq = Smq(transport, cloud.endpoint, lambda: credentials)
+        smq = QueueClient(transport, cloud.endpoint, lambda: credentials)
         resources = deployment(suffix).resources
 
         def create_topic(name):

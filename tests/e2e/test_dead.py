@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 import alilocal
-from hpoq.cloud.smq import Smq
 from hpoq.contract.identity import WATCH, derive_key
 from hpoq.processing import lifecycle
 from hpoq.processing.envelope import unseal
@@ -18,6 +17,7 @@ from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.watchorder import WatchOrder, encode_order
 from hpoq.testing import MemoryStore, smq_event
 from hpoqctl.app import app
+from hpoqctl.queueclient import QueueClient
 from support.deployment import DEAD_LETTER_QUEUE, QUEUE, create_resources
 from support.request import REQUEST
 
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_command_with_130(operator, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Smq, "delete_message", interrupt)
+    monkeypatch.setattr(QueueClient, "delete_message", interrupt)
     assert "Interrupted. The dead letters that are left are visible again." in operator.run(
         "dead", "redrive", ends=130
     )

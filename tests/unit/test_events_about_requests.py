@@ -5,8 +5,8 @@ import json
 import pytest
 
 from alilocal.smq.topic import SubscriptionAttributes
-from hpoq.cloud.smq import queue_endpoint
 from hpoq.testing import smq_event
+from hpoqctl.queueclient import queue_endpoint
 from support.deployment import TOPIC
 from support.request import make_document
 from support.world import World

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as NotDone
 import pytest
 
 from hpoq.clock import Budget, SystemClock
-from hpoq.cloud.smq_wire import SentMessage
+from hpoq.cloud.smq import SentMessage
 from hpoq.errors import Invalid, Unavailable, UnknownEnd
 from hpoq.publishers import FilePublisher, Publisher, SmqTopicPublisher
 from support.processes import race, run_program

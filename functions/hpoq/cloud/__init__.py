@@ -1,8 +1,7 @@
 """Clients of the cloud services: signed `requests` without the vendor's SDKs.
 
-    PaiAutoMl   Smq        Tablestore      one class per service, in paiautoml, smq and tablestore
-        │    smq_wire       ots_wire       what their requests and answers contain
-    experiments  xml
+    PaiAutoMl    Smq      Tablestore       one class per service, in paiautoml, smq and tablestore
+    experiments  xml       ots_wire        what their requests and answers contain
         └──────────┼────────────┘
               ServiceClient                caller: sign, send, read, repeat if that is safe
            signing ├ answers               credentials and signatures; which error an answer reports

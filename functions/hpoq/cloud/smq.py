@@ -1,40 +1,45 @@
-"""The client of SMQ (formerly MNS), API version 2015-06-06: queues, topics and messages.
+"""The client of SMQ (formerly MNS), API version 2015-06-06: sending and publishing.
 
-Source: https://www.alibabacloud.com/help/en/mns/developer-reference/request-protocol-description.
+    send_message, publish_message ──▶ call ──▶ _sign_call     the headers of a request
+                                         └───▶ _read_answer   an answer's body, or the error that it reports
+
+The commands of operators add the operations that only they need. Source:
+https://www.alibabacloud.com/help/en/mns/developer-reference/request-protocol-description.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from typing import TypeVar
 
+from fcruntime.dataclass import dataclass
 from hpoq.clock import Budget
+from hpoq.cloud.answers import error_of, read_xml
 from hpoq.cloud.caller import CanRetry, ServiceClient, is_harmless_to_repeat, is_safe_to_repeat
 from hpoq.cloud.endpoint import check_account, check_region
-from hpoq.cloud.signing import canonical_query, percent_encode
-from hpoq.cloud.smq_wire import (
-    NAMESPACE,
-    SERVICE,
-    QueueAttributes,
-    ReceivedMessage,
-    SentMessage,
-    read_answer,
-    read_messages,
-    read_queue_attributes,
-    read_receipt_handle,
-    read_sent_message,
-    sign_call,
-)
-from hpoq.cloud.xml import XmlError, build
-from hpoq.errors import Invalid, NotFound
+from hpoq.cloud.signing import Credentials, mns_authorization, percent_encode
+from hpoq.cloud.transport import Response
+from hpoq.cloud.xml import Element, XmlError, build, parse
+from hpoq.errors import Invalid, UnknownEnd
 
 T = TypeVar("T")
 
+SERVICE = "smq"
+VERSION = "2015-06-06"
+NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 MOST_BODY_BYTES = 65_536
-MOST_MESSAGES = 16
-_MAX_POLL_SECONDS = 30
+_XML = "text/xml;charset=UTF-8"
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """The receipt of a sent message: its id, and the MD5 of its body as it was sent, in upper-case hexadecimal."""
+
+    message_id: str
+    body_md5: str | None
 
 
 def fits(body: bytes) -> bool:
@@ -47,18 +52,8 @@ def default_endpoint(account_id: str, region: str) -> str:
     return f"https://{check_account(account_id)}.mns.{check_region(region)}.aliyuncs.com"
 
 
-def queue_endpoint(account_id: str, region: str, queue: str) -> str:
-    """Return the name by which a subscription addresses a queue.
-
-    Source: https://www.alibabacloud.com/help/doc-detail/27480.htm.
-    """
-    return f"acs:mns:{region}:{account_id}:queues/{queue}"
-
-
 class Smq(ServiceClient):
-    """Sends, publishes and receives messages, and manages queues and topics.
-
-    The deployed function only sends and publishes. The other operations serve producers and operators' tools.
+    """Sends messages to queues, and publishes them to topics.
 
     Every method raises CallError, and with a `budget` returns or raises before it ends. Unless stated otherwise, a
     call is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue
@@ -89,9 +84,9 @@ class Smq(ServiceClient):
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
         can_retry = is_harmless_to_repeat if repeatable else is_safe_to_repeat
-        target = _locate_messages("queues", queue)
+        target = locate_messages("queues", queue)
         return self.call(
-            "SendMessage", "POST", target, read_sent_message, data, budget=budget, can_retry=can_retry
+            "SendMessage", "POST", target, _read_sent_message, data, budget=budget, can_retry=can_retry
         )
 
     def publish_message(
@@ -108,78 +103,8 @@ class Smq(ServiceClient):
             message = "XML cannot carry a control character in the body; send the body in base64"
             raise _make_refusal("PublishMessage", "InvalidMessageBody", message) from exc
         _check_size("PublishMessage", body)
-        target = _locate_messages("topics", topic)
-        return self.call("PublishMessage", "POST", target, read_sent_message, data, budget=budget)
-
-    def receive_messages(
-        self,
-        queue: str,
-        *,
-        count: int = MOST_MESSAGES,
-        wait_seconds: int = 0,
-        budget: Budget | None = None,
-    ) -> tuple[ReceivedMessage, ...]:
-        """Receive up to `count` messages (at most 16), waiting up to `wait_seconds` (at most 30) for the first.
-
-        The messages stay invisible to others until they are deleted or their visibility time-out ends. Returns
-        an empty tuple if there are none, possibly before the wait is over. A wait that does not fit into `budget`
-        is shortened.
-        """
-        wait = min(wait_seconds, _MAX_POLL_SECONDS)
-        if budget is not None:
-            # Connecting and reading the answer must fit into the budget after the wait.
-            spare = budget.seconds_left() - self._connect_timeout - self._read_timeout
-            wait = int(max(0, min(wait, spare)))
-        query = canonical_query([("numOfMessages", str(count)), ("waitseconds", str(wait))])
-        target = f"{_locate_messages('queues', queue)}?{query}"
-        return self._receive("BatchReceiveMessage", target, budget, extra_seconds=float(wait))
-
-    def peek(self, queue: str, *, count: int = 1) -> tuple[ReceivedMessage, ...]:
-        """Return up to `count` visible messages without changing them."""
-        query = canonical_query([("peekonly", "true"), ("numOfMessages", str(count))])
-        return self._receive("BatchPeekMessage", f"{_locate_messages('queues', queue)}?{query}")
-
-    def delete_message(self, queue: str, receipt_handle: str) -> None:
-        """Delete a received message. Raises NotFound if its visibility time-out has ended."""
-        target = f"{_locate_messages('queues', queue)}?{canonical_query([('ReceiptHandle', receipt_handle)])}"
-        self.call("DeleteMessage", "DELETE", target, _ignore)
-
-    def change_visibility(self, queue: str, receipt_handle: str, seconds: int) -> str:
-        """Keep a received message invisible for `seconds` from now, and return its new receipt handle."""
-        query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
-        target = f"{_locate_messages('queues', queue)}?{query}"
-        return self.call("ChangeMessageVisibility", "PUT", target, read_receipt_handle)
-
-    def create_queue(self, queue: str, *, retention_period: int) -> None:
-        """Create a queue that keeps messages for `retention_period` seconds, unless it exists with that attribute.
-
-        Raises Conflict if it exists with other attributes.
-        """
-        data = build("Queue", NAMESPACE, [("MessageRetentionPeriod", str(retention_period))])
-        self.call("CreateQueue", "PUT", f"/queues/{_encode_name(queue)}", _ignore, data)
-
-    def get_queue_attributes(self, queue: str) -> QueueAttributes:
-        """Return the settings and counters of a queue. Raises NotFound if it does not exist."""
-        target = f"/queues/{_encode_name(queue)}"
-        return self.call("GetQueueAttributes", "GET", target, read_queue_attributes)
-
-    def subscribe(self, topic: str, subscription: str, endpoint: str) -> None:
-        """Subscribe `endpoint`, which for a queue is the result of `queue_endpoint`, to `topic`.
-
-        The published body alone is pushed (SIMPLIFIED). Raises Conflict if the subscription exists with other
-        attributes.
-        """
-        members = [("Endpoint", endpoint), ("NotifyContentFormat", "SIMPLIFIED")]
-        data = build("Subscription", NAMESPACE, members)
-        self.call("Subscribe", "PUT", _locate_subscription(topic, subscription), _ignore, data)
-
-    def delete_queue(self, queue: str) -> None:
-        """Delete a queue with all its messages. The service reports no error if the queue does not exist."""
-        self.call("DeleteQueue", "DELETE", f"/queues/{_encode_name(queue)}", _ignore)
-
-    def unsubscribe(self, topic: str, subscription: str) -> None:
-        """Delete a subscription of `topic`."""
-        self.call("Unsubscribe", "DELETE", _locate_subscription(topic, subscription), _ignore)
+        target = locate_messages("topics", topic)
+        return self.call("PublishMessage", "POST", target, _read_sent_message, data, budget=budget)
 
     def call(
         self,
@@ -202,43 +127,82 @@ class Smq(ServiceClient):
             operation,
             method,
             target,
-            lambda credentials: sign_call(method, target, host, body, credentials, clock.now()),
-            partial(read_answer, operation, read),
+            lambda credentials: _sign_call(method, target, host, body, credentials, clock.now()),
+            partial(_read_answer, operation, read),
             body=body,
             can_retry=can_retry,
             budget=budget,
             extra_seconds=extra_seconds,
         )
 
-    def _receive(
-        self, operation: str, target: str, budget: Budget | None = None, *, extra_seconds: float = 0.0
-    ) -> tuple[ReceivedMessage, ...]:
-        try:
-            return self.call(
-                operation, "GET", target, read_messages, budget=budget, extra_seconds=extra_seconds
-            )
-        except NotFound as exc:
-            if exc.code == "MessageNotExist":
-                return ()
-            raise
+
+@lru_cache(maxsize=8)
+def _format_date(seconds: int) -> str:
+    """Return the value of `Date`. Cached, because a second has many calls."""
+    return formatdate(seconds, usegmt=True)
 
 
-def _ignore(_body: bytes) -> None:
-    """Read nothing, for calls whose success is the whole answer."""
+def _sign_call(
+    method: str, target: str, host: str, body: bytes, credentials: Credentials, now: float
+) -> dict[str, str]:
+    """Return the headers of a request, including `Authorization`. `now` is in seconds since the epoch."""
+    headers = {"Date": _format_date(int(now)), "Host": host, "x-mns-version": VERSION}
+    if body:
+        headers["Content-Type"] = _XML
+    headers["Authorization"] = mns_authorization(method, target, headers, credentials)
+    if credentials.security_token is not None:
+        headers["security-token"] = credentials.security_token
+    headers["User-Agent"] = "hpoq"
+    return headers
 
 
-def _encode_name(name: str) -> str:
+def _read_answer(
+    operation: str, read: Callable[[bytes], T], response: Response, credentials: Credentials
+) -> T:
+    """Return what `read` makes of the body of a successful answer.
+
+    Raises the error that the answer reports, and UnknownEnd if `read` raises ValueError.
+    """
+    answer = read_xml(response)
+    if not answer.is_success:
+        secrets = credentials.secrets()
+        raise error_of(answer, service=SERVICE, operation=operation, names_resource=True, secrets=secrets)
+    try:
+        return read(response.body)
+    except ValueError as exc:
+        raise UnknownEnd(
+            f"unreadable answer: {exc}",
+            service=SERVICE,
+            operation=operation,
+            request_id=answer.request_id,
+            http_status=response.status,
+        ) from exc
+
+
+def _read_sent_message(body: bytes) -> SentMessage:
+    """Return the receipt of a SendMessage or PublishMessage. Raises ValueError."""
+    root = parse(body)
+    return SentMessage(read_required(root, "MessageId"), root.get("MessageBodyMD5"))
+
+
+def encode_name(name: str) -> str:
+    """Return a name as a part of a path. Raises ValueError if it would name another path."""
     if name in ("", ".", ".."):
         raise ValueError(f"{name!r} is not the name of a queue, a topic or a subscription")
     return percent_encode(name)
 
 
-def _locate_messages(kind: str, name: str) -> str:
-    return f"/{kind}/{_encode_name(name)}/messages"
+def locate_messages(kind: str, name: str) -> str:
+    """Return the path of the messages of a queue or a topic; `kind` is `queues` or `topics`."""
+    return f"/{kind}/{encode_name(name)}/messages"
 
 
-def _locate_subscription(topic: str, subscription: str) -> str:
-    return f"/topics/{_encode_name(topic)}/subscriptions/{_encode_name(subscription)}"
+def read_required(element: Element, name: str) -> str:
+    """Return the text of the child `name`. Raises ValueError if it is missing or empty."""
+    text = element.get(name)
+    if not text:
+        raise ValueError(f"{name} is missing")
+    return text
 
 
 def _check_size(operation: str, text: str) -> None:

@@ -28,10 +28,6 @@ class Element:
         """Return the text of the first child `name`, or None if there is none."""
         return next((child.text for child in self.children if child.name == name), None)
 
-    def all(self, name: str) -> list[Element]:
-        """Return all children `name`."""
-        return [child for child in self.children if child.name == name]
-
 
 def parse(data: bytes) -> Element:
     """Return the root element. Raises XmlError for invalid XML, a document type, or too deep nesting.

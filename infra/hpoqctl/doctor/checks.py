@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 import requests
 
-from hpoq.cloud import paiautoml, smq
+from hpoq.cloud import paiautoml
 from hpoq.cloud.endpoint import Endpoint
-from hpoq.cloud.smq_wire import QueueAttributes
 from hpoq.cloud.transport import ClockReading
 from hpoq.errors import CallError, NoCredentials, SettingsError
 from hpoq.settings import Settings
 from hpoqctl.doctor.checkup import CONNECT_SECONDS, READ_SECONDS, Check, Finding, Subject, explain_failure
 from hpoqctl.doctor.storechecks import check_store
 from hpoqctl.output import count_of
+from hpoqctl.queueclient import QueueAttributes, QueueClient
 
 _EXPERIMENTS = "paiautoml"
 _QUEUE = "smq"
@@ -115,7 +115,7 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
     if url is None:
         return
     yield from _check_reachability(subject, _QUEUE, url)
-    client = subject.client(smq.Smq, url)
+    client = subject.client(QueueClient, url)
     queue = subject.settings.queue
     try:
         yield from _check_queue(subject, client.get_queue_attributes(queue))
@@ -198,7 +198,7 @@ def _check_queue(subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
         yield Finding("queue and function time-outs", "ok", seen)
 
 
-def _check_dead_letter_queue(client: smq.Smq, settings: Settings) -> Iterator[Finding]:
+def _check_dead_letter_queue(client: QueueClient, settings: Settings) -> Iterator[Finding]:
     """Check that a dead-letter queue is set and exists. If it does not exist, no message can be given up."""
     queue = settings.dead_letter_queue
     if queue is None:
@@ -224,7 +224,7 @@ def _check_dead_letter_queue(client: smq.Smq, settings: Settings) -> Iterator[Fi
     yield Finding("send dead letters", "skipped", seen)
 
 
-def _check_watch_queue(client: smq.Smq, queue: str) -> Finding:
+def _check_watch_queue(client: QueueClient, queue: str) -> Finding:
     """Check that the watch queue exists. Without it, no message of a new experiment can end."""
     check = f"watch queue {queue}"
     try:

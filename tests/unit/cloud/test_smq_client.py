@@ -1,4 +1,4 @@
-"""The client of SMQ against a scripted service."""
+"""The clients of SMQ, the function's and the one of operators that extends it, against a scripted service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hpoq.clock import Budget
 from hpoq.cloud.caller import RetryPolicy
 from hpoq.cloud.signing import Credentials, mns_authorization
-from hpoq.cloud.smq import MOST_BODY_BYTES, Smq, default_endpoint, fits, queue_endpoint
+from hpoq.cloud.smq import MOST_BODY_BYTES, default_endpoint, fits
 from hpoq.cloud.transport import Response
 from hpoq.cloud.xml import parse
 from hpoq.contract.identity import derive_key
@@ -26,6 +26,7 @@ from hpoq.errors import (
 )
 from hpoq.producer import Queue
 from hpoq.testing import FakeClock
+from hpoqctl.queueclient import QueueClient, queue_endpoint
 
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 
@@ -52,9 +53,9 @@ MESSAGE = {
 
 @pytest.fixture
 def client(transport, serve, credentials):
-    def make(*script, retry=None) -> Smq:
+    def make(*script, retry=None) -> QueueClient:
         server = serve(*script)
-        made = Smq(transport, server.url, lambda: credentials, read_timeout=5, retry=retry)
+        made = QueueClient(transport, server.url, lambda: credentials, read_timeout=5, retry=retry)
         made.server = server
         return made
 
@@ -65,9 +66,9 @@ def client(transport, serve, credentials):
 def scripted(script, credentials):
     """Makes a client whose calls are answered as scripted; its attribute `sent` has what it sent."""
 
-    def make(*steps: Response) -> Smq:
+    def make(*steps: Response) -> QueueClient:
         transport = script(*steps)
-        made = Smq(transport, "https://1.mns.cn-shanghai.aliyuncs.com", lambda: credentials)
+        made = QueueClient(transport, "https://1.mns.cn-shanghai.aliyuncs.com", lambda: credentials)
         made.sent = transport.sent
         return made
 
@@ -241,7 +242,7 @@ def test_signed(client, answer, credentials):
 def test_no_token(transport, serve, answer):
     """Lasting credentials send no token header."""
     server = serve(answer(201, SENT))
-    Smq(transport, server.url, lambda: Credentials("i", "s")).send_message("q", b"x")
+    QueueClient(transport, server.url, lambda: Credentials("i", "s")).send_message("q", b"x")
     assert b"security-token" not in server.requests[0]
 
 
@@ -350,7 +351,9 @@ def test_long_poll_outlasts_the_read_timeout(transport, serve, answer, credentia
             server.stop.wait(0.4) or connection.sendall(answer(404, failure("MessageNotExist")))
         )
     )
-    smq = Smq(transport, server.url, lambda: credentials, read_timeout=0.3, retry=RetryPolicy(attempts=1))
+    smq = QueueClient(
+        transport, server.url, lambda: credentials, read_timeout=0.3, retry=RetryPolicy(attempts=1)
+    )
     assert smq.receive_messages("q", wait_seconds=30) == ()
 
 

@@ -4,7 +4,6 @@ import pytest
 
 import alilocal
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import Transport
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import CONFLICT, derive_event_id, derive_key
@@ -12,6 +11,7 @@ from hpoq.contract.request import compute_fingerprint, parse_request
 from hpoq.producer import SentRequest
 from hpoq.testing import FakeClock
 from hpoqctl.inbox import Answers, Inbox, collect_answers, open_inbox
+from hpoqctl.queueclient import QueueClient
 from support.request import request
 
 A, B = (parse_request(request("k", Name=name).encode()).request for name in "ab")
@@ -44,7 +44,7 @@ def test_polls_wait_on_the_server_until_the_end():
     with alilocal.LocalCloud(clock=clock) as cloud:
         cloud.queues.create("inbox")
         keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
-        smq = Smq(Transport(cloud.session(), clock), cloud.endpoint, lambda: keys)
+        smq = QueueClient(Transport(cloud.session(), clock), cloud.endpoint, lambda: keys)
         answers, allowed = Answers([SentRequest("M1", "k")]), iter(range(7))
         collect_answers(Inbox(smq, "inbox"), answers, clock, 30.0, lambda count: next(allowed))
     assert answers.missing == answers.sent
@@ -53,7 +53,7 @@ def test_polls_wait_on_the_server_until_the_end():
 def open_inbox_in(cloud):
     cloud.topics.create("results")
     keys = Credentials(cloud.access_key_id, cloud.access_key_secret)
-    smq = Smq(Transport(cloud.session(), FakeClock(cloud.clock.now())), cloud.endpoint, lambda: keys)
+    smq = QueueClient(Transport(cloud.session(), FakeClock(cloud.clock.now())), cloud.endpoint, lambda: keys)
     return open_inbox(smq, "results", cloud.account_id, cloud.region)
 
 

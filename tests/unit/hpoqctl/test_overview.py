@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hpoq.cloud.smq_wire import QueueAttributes, ReceivedMessage
 from hpoq.settings import Settings
 from hpoqctl.overview import LastHour, format_overview, read_last_hour, survey_queues
+from hpoqctl.queueclient import QueueAttributes, ReceivedMessage
 from hpoqctl.services import Target
 
 

@@ -10,11 +10,11 @@ import pytest
 
 import alilocal
 from hpoq.cloud.signing import Credentials
-from hpoq.cloud.smq import Smq
 from hpoq.cloud.transport import Transport
 from hpoq.contract.identity import derive_key
 from hpoq.processing.envelope import Envelope, seal, unseal
 from hpoq.testing import FakeClock, smq_event, smq_stream_event
+from hpoqctl.queueclient import QueueClient
 from hpoqctl.redrive import Plan, Redriver
 from support.budget import CI_BUDGET
 from support.sending import intercept
@@ -59,7 +59,7 @@ class World:
     def redriver(self, **options):
         credentials = Credentials(self.cloud.access_key_id, self.cloud.access_key_secret)
         clock = OperatorClock(self)
-        smq = Smq(Transport(self.session, clock), self.cloud.endpoint, lambda: credentials)
+        smq = QueueClient(Transport(self.session, clock), self.cloud.endpoint, lambda: credentials)
         return Redriver(smq, clock, replace(PLAN, **options))
 
     def redrive(self, **options):
