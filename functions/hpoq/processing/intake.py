@@ -53,31 +53,29 @@ _OWN_EVENT = EventError(
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What events show of a request, None if it is not known. `producer_key` is the producer's own key."""
+
+    name: str | None = None
+    workspace_id: str | None = None
+    producer_key: str | None = None
+    warnings: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ready:
     """A valid request and its JSON document."""
 
     delivery: Delivery
     envelope: Envelope
+    shown: Shown
     request: ExperimentRequest = field(repr=False)
     document: JsonObject = field(repr=False)
-    warnings: tuple[Violation, ...] = ()
-
-    @property
-    def producer_key(self) -> str | None:
-        return self.request.idempotency_key
 
     @property
     def experiment(self) -> JsonObject:
         """The body of CreateHpoExperiment."""
         return get_object(self.document, "experiment")
-
-    @property
-    def name(self) -> str | None:
-        return self.request.experiment.name
-
-    @property
-    def workspace_id(self) -> str | None:
-        return self.request.experiment.workspace_id
 
 
 @dataclass(frozen=True)
@@ -86,16 +84,10 @@ class Stop:
 
     delivery: Delivery
     envelope: Envelope
+    shown: Shown
     request: StopRequest = field(repr=False)
     document: JsonObject = field(repr=False)
-    warnings: tuple[Violation, ...] = ()
     about: tuple[str, ...] = ()
-    name: str | None = None
-    workspace_id: str | None = None
-
-    @property
-    def producer_key(self) -> str | None:
-        return self.request.idempotency_key
 
 
 @dataclass(frozen=True)
@@ -104,20 +96,8 @@ class Watched:
 
     delivery: Delivery
     envelope: Envelope
+    shown: Shown
     order: WatchOrder
-    warnings: tuple[Violation, ...] = ()
-
-    @property
-    def producer_key(self) -> str | None:
-        return self.order.producer_key
-
-    @property
-    def name(self) -> str | None:
-        return self.order.name
-
-    @property
-    def workspace_id(self) -> str | None:
-        return self.order.workspace_id
 
 
 @dataclass(frozen=True)
@@ -128,19 +108,16 @@ class Rejected:
     `known_as` is the same delivery under the producer's key if that can be read: an earlier version of the contract
     may have accepted the request, and then the record of that key decides. `envelope` is None for an item that
     cannot be sent again as it was. `content` is what the dead-letter queue keeps: such an item as a whole, a message
-    that has no id, or one that is a damaged envelope. `producer_key` is the producer's own key, without secrets that
-    the request contains elsewhere.
+    that has no id, or one that is a damaged envelope. What is `shown` has no secrets that the request contains
+    elsewhere.
     """
 
     delivery: Delivery
     envelope: Envelope | None
     error: EventError
-    name: str | None = None
-    workspace_id: str | None = None
+    shown: Shown = Shown()
     known_as: Delivery | None = None
     content: Envelope | None = None
-    producer_key: str | None = None
-    warnings: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,10 +247,13 @@ def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -
         named = request.stop.idempotency_key
         # It is the producer's key, or the one that the events show.
         about = () if named is None else (derive_key(PRODUCER, named, namespace), named)
-        return Stop(delivery, envelope, request, parsed.document, parsed.warnings, about)
+        shown = Shown(producer_key=request.idempotency_key, warnings=parsed.warnings)
+        return Stop(delivery, envelope, shown, request, parsed.document, about)
     if parsed.unwatched is not None and not watches:
         raise _reject(parsed, parsed.unwatched)
-    return Ready(delivery, envelope, request, parsed.document, parsed.warnings)
+    experiment = request.experiment
+    shown = Shown(experiment.name, experiment.workspace_id, request.idempotency_key, parsed.warnings)
+    return Ready(delivery, envelope, shown, request, parsed.document)
 
 
 def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
@@ -313,7 +293,12 @@ def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> W
         redriven=_identify_redrive(envelope, message_id) if envelope.redriven else None,
         is_watch=True,
     )
-    return Watched(delivery, envelope, order)
+    return Watched(delivery, envelope, show_order(order), order)
+
+
+def show_order(order: WatchOrder) -> Shown:
+    """Return what events show of the request whose experiment is followed."""
+    return Shown(order.name, order.workspace_id, order.producer_key)
 
 
 def _make_delivery(
@@ -375,13 +360,10 @@ def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) ->
         _make_delivery(envelope, fingerprint, namespace=namespace),
         envelope,
         error,
-        exc.name,
-        exc.workspace_id,
+        Shown(exc.name, exc.workspace_id, shown_key, exc.warnings),
         known_as,
         # The request may be valid if its message has no id, or if only the envelope around it is damaged.
         content=envelope if _NO_ID in exc.violations or is_sealed(found or {}) else None,
-        producer_key=shown_key,
-        warnings=exc.warnings,
     )
 
 

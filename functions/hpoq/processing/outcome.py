@@ -225,7 +225,7 @@ class Announcer:
         if delivery.is_watch:
             # The result of a request is an event of its key, though its record is another one.
             key = delivery.shown_key or key
-        mask = known_mask()  # a producer may write a secret where nobody expects one
+        shown, mask = intake.shown, known_mask()  # a producer may write a secret where nobody expects one
         data = EventData(
             key=delivery.shown_key or delivery.key,
             message_id=delivery.message_id,
@@ -233,11 +233,11 @@ class Announcer:
             attempts=0 if claim is None else claim.attempts,
             timings={"processingMs": round((self.clock.monotonic() - began) * 1000, 3)},
             experiment_id=experiment_id,
-            name=intake.name and mask(intake.name),
-            workspace_id=intake.workspace_id and mask(intake.workspace_id),
+            name=shown.name and mask(shown.name),
+            workspace_id=shown.workspace_id and mask(shown.workspace_id),
             error=error,
-            producer_key=intake.producer_key and mask(intake.producer_key),
-            warnings=intake.warnings,
+            producer_key=shown.producer_key and mask(shown.producer_key),
+            warnings=shown.warnings,
             own=own,
         )
         return make_event(

@@ -36,7 +36,18 @@ from hpoq.processing.creation import (
 )
 from hpoq.processing.envelope import Envelope
 from hpoq.processing.follow import Follower
-from hpoq.processing.intake import Defective, Intake, Readable, Ready, Rejected, Stop, Undeliverable, Watched
+from hpoq.processing.intake import (
+    Defective,
+    Intake,
+    Readable,
+    Ready,
+    Rejected,
+    Shown,
+    Stop,
+    Undeliverable,
+    Watched,
+    show_order,
+)
 from hpoq.processing.ledger import ClaimLost, Ledger, Opening
 from hpoq.processing.lifecycle import Action, Delivery, Standing
 from hpoq.processing.outcome import (
@@ -203,7 +214,7 @@ class Processor:
         """Return the message with a delivery that contains everything that the record of its claim needs."""
         if isinstance(intake, Rejected):
             return self._prefer_known_key(intake)
-        for warning in intake.warnings:
+        for warning in intake.shown.warnings:
             get_logger().warning("request.warning", **warning.as_dict())
         if not isinstance(intake, Ready):
             return intake
@@ -257,7 +268,7 @@ class Processor:
         """
         if intake.error == _CONFLICT:
             return Refused(opening.record, intake.error)
-        known: JsonObject = {"Name": intake.name, "WorkspaceId": intake.workspace_id}
+        known: JsonObject = {"Name": intake.shown.name, "WorkspaceId": intake.shown.workspace_id}
         adopted = self._creator.adopt(opening.record, opening.doubt_until, known)
         if adopted is None or isinstance(adopted, GivenUp):
             return Refused(opening.record, intake.error)
@@ -279,7 +290,8 @@ class Processor:
         # Its trace differs only in a message that hpoq did not write.
         is_traced = asked.traceparent == order.traceparent
         with nullcontext() if is_traced else trace_message(order.traceparent, {}):
-            return self._check_experiment(known, replace(intake, delivery=delivery, order=order), began)
+            recorded = replace(intake, delivery=delivery, order=order, shown=show_order(order))
+            return self._check_experiment(known, recorded, began)
 
     def _check_experiment(self, claim: Record, intake: Watched, began: float) -> Result:
         """Check an experiment that is followed; publish its result, or send the next watch message."""
@@ -293,7 +305,7 @@ class Processor:
         event = self._announcer.compose(
             "finished",
             claim,
-            replace(intake, warnings=checked.warnings),
+            replace(intake, shown=replace(intake.shown, warnings=checked.warnings)),
             began,
             experiment_id=experiment_id,
             own=checked.own,
@@ -382,15 +394,7 @@ class Processor:
             return replace(first, message_id=delivery.message_id)
         key = derive_conflict_key(delivery.key, delivery.fingerprint)
         conflict = replace(delivery, key=key, shown_key=delivery.key)
-        refused = Rejected(
-            conflict,
-            None,
-            _CONFLICT,
-            intake.name,
-            intake.workspace_id,
-            producer_key=intake.producer_key,
-            warnings=intake.warnings,
-        )
+        refused = Rejected(conflict, None, _CONFLICT, intake.shown)
         return self._follow_action(self._ledger.open(conflict), refused, began)
 
     def _finish_abandoned(self, existing: Record, intake: Readable, began: float) -> Result | None:
@@ -407,7 +411,7 @@ class Processor:
         ending = self._creator.adopt(opening.record, opening.doubt_until, {})
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
-            unnamed = Rejected(first, None, _CONFLICT, producer_key=intake.producer_key)
+            unnamed = Rejected(first, None, _CONFLICT, Shown(producer_key=intake.shown.producer_key))
             return self._conclude(ending, unnamed, began)
         postponed = ending if isinstance(ending, Postponed) else None
         doubt = postponed.doubt_until if postponed else None

@@ -15,6 +15,7 @@ from hpoq.processing.intake import (
     Defective,
     Ready,
     Rejected,
+    Shown,
     Undeliverable,
     Watched,
     decode_event,
@@ -313,7 +314,7 @@ def test_an_unpaired_surrogate_in_a_secret_is_a_reason_to_reject():
     body = rb'{"idempotencyKey": "a%2Fbcdefgh", "password": "abcd\ud800", "experiment": {"Name": 5}}'
     intake = read_message(Message("smq", "M1", body))
     assert isinstance(intake, Rejected)
-    assert intake.producer_key == "a%2Fbcdefgh"
+    assert intake.shown.producer_key == "a%2Fbcdefgh"
 
 
 NAMESPACE = "team-a"
@@ -417,10 +418,8 @@ def test_a_rejection_has_all_that_could_be_read():
         delivered(body, fingerprint=fingerprint),
         Envelope("smq", "M1", IN_TEAM, body),
         intake.error,
-        "n",
-        "w7",
+        Shown("n", "w7", "k-***"),
         known_as=delivered(body, key=key, fingerprint=fingerprint),
-        producer_key="k-***",
     )
     assert intake.error.message
     assert {one.pointer for one in intake.error.violations} == {"/experiment/Nmae", "/password"}
@@ -434,10 +433,10 @@ def test_a_guard_that_nothing_checks_is_rejected_with_the_warnings_of_the_reques
     guarded = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
     accepted = read_message(Message("smq", "M1", guarded), watches=True)
     assert isinstance(accepted, Ready)
-    assert accepted.warnings
+    assert accepted.shown.warnings
     rejected = read_message(Message("smq", "M1", guarded))
     assert [one.pointer for one in rejected.error.violations] == ["/guard"]
-    assert (rejected.name, rejected.workspace_id, rejected.warnings) == ("n", "w7", accepted.warnings)
+    assert rejected.shown == accepted.shown == Shown("n", "w7", "k", accepted.shown.warnings)
 
 
 def test_a_message_that_nothing_identifies_is_rejected_under_the_name_of_its_request():
@@ -447,8 +446,7 @@ def test_a_message_that_nothing_identifies_is_rejected_under_the_name_of_its_req
     ((violation),) = intake.error.violations
     assert (violation.pointer, violation.rule) == ("", "message-id")
     assert "idempotencyKey" in violation.message
-    assert (intake.name, intake.workspace_id) == ("n", "w7")
-    assert (intake.delivery.message_id, intake.producer_key) == (None, None)
+    assert (intake.shown, intake.delivery.message_id) == (Shown("n", "w7"), None)
 
 
 @pytest.mark.parametrize("message_id", ["M1", None])
@@ -458,7 +456,7 @@ def test_a_valid_request_that_is_rejected_shows_no_secret_in_its_name(message_id
     body = json.dumps({**document, "guard": {"maxHours": 1}}).encode()
     intake = read_message(Message("smq", message_id, body), NAMESPACE)
     assert isinstance(intake, Rejected)
-    assert (intake.name, intake.workspace_id) == ("run --password ***", "token=***")
+    assert intake.shown == Shown("run --password ***", "token=***")
 
 
 @pytest.mark.parametrize(
@@ -514,8 +512,8 @@ def test_what_events_show_of_each_kind_of_message():
     ready = read_message(Message("smq", "M1", request("k", Name="n", WorkspaceId="w7").encode()))
     stop = read_message(Message("smq", "M1", b'{"stop":{"experimentId":"s1"},"idempotencyKey":"k2"}'))
     watched = watch(WatchOrder(KEY, "s1", 0.0, producer_key="k3", name="n3", workspace_id="w3"))
-    shown = [(one.producer_key, one.name, one.workspace_id) for one in (ready, stop, watched)]
-    assert shown == [("k", "n", "w7"), ("k2", None, None), ("k3", "n3", "w3")]
+    shown = [replace(one.shown, warnings=()) for one in (ready, stop, watched)]
+    assert shown == [Shown("n", "w7", "k"), Shown(producer_key="k2"), Shown("n3", "w3", "k3")]
     assert stop.delivery.key == derive_key(STOP, "k2")
 
 
@@ -555,6 +553,7 @@ def test_a_watch_message_is_known_by_its_experiment():
             key, "watch", key, "watch", message_id="M1", sequence=3, since=9.5, shown_key=KEY, is_watch=True
         ),
         intake.envelope,
+        Shown(),
         order,
     )
 
@@ -643,4 +642,5 @@ def test_what_has_no_name_is_rejected_without_one(document):
     """A stop, and a request whose producer gave it no name, in a message without an identity."""
     intake = read_message(Message("smq", None, json.dumps(document).encode()))
     assert isinstance(intake, Rejected)
-    assert (intake.error.code, intake.name, intake.workspace_id) == ("InvalidRequest", None, None)
+    assert intake.error.code == "InvalidRequest"
+    assert (intake.shown.name, intake.shown.workspace_id) == (None, None)

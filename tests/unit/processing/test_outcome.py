@@ -21,7 +21,7 @@ from hpoq.errors import (
 from hpoq.idempotency.record import Record, State
 from hpoq.observability.measures import trace_message
 from hpoq.observability.redaction import known_secrets
-from hpoq.processing.intake import Rejected
+from hpoq.processing.intake import Rejected, Shown
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import (
     Announcer,
@@ -198,9 +198,7 @@ def test_an_event_shows_its_message_and_not_its_secrets():
     delivery = Delivery("k", "f", "d", "b", message_id="M1", shown_key="shown")
     error, warning = EventError("C", "m", retryable=False), Violation("/a", "rule", "what")
     secret = "hunter22-hunter22"
-    intake = Rejected(
-        delivery, None, error, f"n {secret}", f"w={secret}", producer_key=secret, warnings=(warning,)
-    )
+    intake = Rejected(delivery, None, error, Shown(f"n {secret}", f"w={secret}", secret, (warning,)))
     clock = FakeClock(0.5)
     announcer = Announcer(FilePublisher(), "source", "R", clock, Budget(clock))
     with known_secrets([secret]), trace_message(TRACE, {}):
