@@ -24,6 +24,7 @@ The commands need the extra `cli`, and `hpoq package` needs `local`.
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -51,3 +52,15 @@ def main() -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:  # while the modules were loaded; later ones end inside of `app`
         raise SystemExit(130) from None
+    finally:
+        _drop_unwritten_output()
+
+
+def _drop_unwritten_output() -> None:
+    """Drop output that cannot be written, for which Python itself would end with a message and the exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

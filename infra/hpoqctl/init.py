@@ -263,7 +263,7 @@ def _find_configuration(document: JsonObject) -> JsonObject:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()  # None if it is closed
 
 
 def _build(target: Path, answers: _Answers) -> JsonObject:

@@ -69,6 +69,13 @@ def test_a_closed_standard_input_is_wrong_usage(command):
     assert done.stderr.endswith("standard input is closed\n")
 
 
+def test_init_asks_nobody_if_standard_input_is_closed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit, match="2"):
+        app(["init", "request.yaml"])
+    assert "Missing: --platform" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_created(hpoq, tmp_path):
     """If nothing can be written, a sentence says so."""
     (tmp_path / "file").write_text("")
@@ -114,7 +121,9 @@ def test_a_full_disk_ends_a_command_with_a_message(words):
     """What cannot be written is an error in one line, also if it is a help text."""
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "hpoqctl", *words]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        # Unbuffered output hides what Python does with the rest at its end.
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, env=buffered)
     assert (done.returncode, done.stderr) == (
         1,
         b"Error: the output cannot be written: No space left on device\n",
