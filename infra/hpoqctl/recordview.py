@@ -185,9 +185,9 @@ class Explanation:
         )
         yield self._fill(_AHEAD if is_ahead else _STATE[self.standing])
         if self.is_in_doubt and record is not None and record.doubt_until is not None:
-            yield (
-                "An earlier create may have happened. It may take effect for another "
-                f"{max(0.0, record.doubt_until - self.now):.0f} s."
+            left = record.doubt_until - self.now
+            yield "An earlier create may have happened." + (
+                f" It may take effect for another {left:.0f} s." if left > 0 else ""
             )
         yield self._fill(self._next_delivery())
         error = self.last_error

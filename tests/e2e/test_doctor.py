@@ -312,6 +312,15 @@ def test_the_watch_queue_exists(server):
     assert "create the queue misspelt, or set HPOQ_WATCH_QUEUE" in finding["fix"]
 
 
+def test_the_watch_queue_keeps_a_message_invisible_while_it_is_processed(server):
+    """A queue that was created again in the console has another time-out, with which each check runs twice."""
+    server.cloud.queues.create("created-again", visibility_timeout=30)
+    code, found = run(environ(server, HPOQ_WATCH_QUEUE="created-again"), "--function-timeout", "240")
+    finding = found["watch queue and function time-outs"]
+    assert (code, finding["verdict"]) == (1, "problem")
+    assert "VisibilityTimeout to more than 240" in finding["fix"]
+
+
 def test_an_unknown_output_is_a_problem(server):
     """Without `smq://` it is not a topic, and the function would not start."""
     code, found = run(environ(server, HPOQ_OUTPUT="hpo-results"))

@@ -59,6 +59,8 @@ def test_a_claim_shows_its_lease_and_its_doubt():
     abandoned = " ".join(explain_record(KEY, CLAIM, 1095.0, Settings()).lines())
     assert "5 s ago" in abandoned
     assert f"another {CLAIM.doubt_until - 1095:.0f} s" in abandoned
+    settled = " ".join(explain_record(KEY, CLAIM, CLAIM.doubt_until, Settings()).lines())
+    assert "An earlier create may have happened. The next delivery searches" in settled
     ahead = " ".join(explain_record(KEY, CLAIM, 1090.0 - 86_400, Settings()).lines())
     assert "another 86400 s. Only a clock that was ahead can have written that" in ahead
 

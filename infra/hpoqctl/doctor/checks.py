@@ -133,7 +133,7 @@ def check_messaging(subject: Subject) -> Iterator[Finding]:
     yield from _check_dead_letter_queue(client, subject.settings)
     watch = subject.settings.watch_queue
     if watch is not None:
-        yield _check_watch_queue(client, watch)
+        yield from _check_watch_queue(subject, client, watch)
         seen = f"not tried, because the message would stay in {watch}; it requires mns:SendMessage"
         yield Finding("send watch messages", "skipped", seen)
     scheme, _, topic = subject.settings.output.partition("://")
@@ -187,15 +187,21 @@ def _check_queue(subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
             f"set HPOQ_MAX_AGE_HOURS to less than {kept_hours:g}, or raise the queue's MessageRetentionPeriod"
         )
         yield Finding("queue retention", "warning", seen, fix)
+    yield from _compare_timeouts("queue", subject, found)
+
+
+def _compare_timeouts(queue: str, subject: Subject, found: QueueAttributes) -> Iterator[Finding]:
+    """Check that a message stays invisible for as long as the function may take."""
     visibility, timeout = found.visibility_timeout, subject.function_timeout
     if visibility is None or timeout is None:
         return
+    check = f"{queue} and function time-outs"
     seen = f"visibility time-out {visibility} s, function {timeout:g} s"
     if visibility <= timeout:
         fix = f"set the queue's VisibilityTimeout to more than {timeout:g}. Otherwise running messages return"
-        yield Finding("queue and function time-outs", "problem", seen, fix)
+        yield Finding(check, "problem", seen, fix)
     else:
-        yield Finding("queue and function time-outs", "ok", seen)
+        yield Finding(check, "ok", seen)
 
 
 def _check_dead_letter_queue(client: QueueClient, settings: Settings) -> Iterator[Finding]:
@@ -224,16 +230,18 @@ def _check_dead_letter_queue(client: QueueClient, settings: Settings) -> Iterato
     yield Finding("send dead letters", "skipped", seen)
 
 
-def _check_watch_queue(client: QueueClient, queue: str) -> Finding:
+def _check_watch_queue(subject: Subject, client: QueueClient, queue: str) -> Iterator[Finding]:
     """Check that the watch queue exists. Without it, no message of a new experiment can end."""
     check = f"watch queue {queue}"
     try:
         found = client.get_queue_attributes(queue)
     except CallError as exc:
         absent = f"create the queue {queue}, or set HPOQ_WATCH_QUEUE"
-        return explain_failure(check, exc, action="mns:GetQueueAttributes", absent=absent, is_needed=False)
+        yield explain_failure(check, exc, action="mns:GetQueueAttributes", absent=absent, is_needed=False)
+        return
     waiting = (found.active_messages or 0) + (found.delayed_messages or 0)
-    return Finding(check, "ok", f"it contains {count_of(waiting, 'message')}, one per followed experiment")
+    yield Finding(check, "ok", f"it contains {count_of(waiting, 'message')}, one per followed experiment")
+    yield from _compare_timeouts("watch queue", subject, found)
 
 
 def check_timeouts(subject: Subject) -> Iterator[Finding]:
