@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
-from hpoq.cloud.caller import is_harmless_to_repeat
+from hpoq.cloud.caller import TRANSIENT
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
 from hpoq.contract.identity import derive_conflict_key, derive_event_id
@@ -229,7 +229,7 @@ def collect_answers(
             events = inbox.receive(wait, calls)
         except CallError as exc:
             # A result may take days: a service that cannot be reached for a while must not end the wait for it.
-            if not answers.to_end or not is_harmless_to_repeat(exc):
+            if not answers.to_end or not isinstance(exc, TRANSIENT):
                 raise
             clock.sleep(_POLL_SECONDS)
             continue

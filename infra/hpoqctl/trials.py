@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Clock, SystemClock
-from hpoq.cloud.caller import is_harmless_to_repeat
+from hpoq.cloud.caller import TRANSIENT
 from hpoq.cloud.experiments import Experiment
 from hpoq.cloud.paiautoml import PaiAutoMl
 from hpoq.cloud.trials import Trial, read_all_trials
@@ -189,7 +189,7 @@ def _watch(
         try:
             board = read_board(client, board.experiment.experiment_id, mode)
         except CallError as exc:
-            if not is_harmless_to_repeat(exc):
+            if not isinstance(exc, TRANSIENT):
                 raise
             continue
         yield board

@@ -20,22 +20,12 @@ T = TypeVar("T")
 # SMQ and Tablestore name the request in a header, the other services in the body.
 _REQUEST_ID_HEADERS = frozenset({"x-mns-request-id", "x-ots-requestid"})
 
-CanRetry: TypeAlias = Callable[[CallError], bool]
+Errors: TypeAlias = tuple[type[CallError], ...]
 
-
-def is_unreachable(error: CallError) -> bool:
-    """Return whether the service was not reached. A create is repeated only after such an error."""
-    return isinstance(error, Unavailable)
-
-
-def is_safe_to_repeat(error: CallError) -> bool:
-    """Return whether the service certainly did not act: it throttled the call or was not reached."""
-    return isinstance(error, (Throttled, Unavailable))
-
-
-def is_harmless_to_repeat(error: CallError) -> bool:
-    """Return whether a read, or a call that may act twice, can be repeated: even after an unknown end."""
-    return isinstance(error, (Throttled, Unavailable, UnknownEnd))
+NO_ACTION: Errors = (Throttled, Unavailable)
+"""The errors after which any call can be repeated: the service certainly did not act."""
+TRANSIENT: Errors = (*NO_ACTION, UnknownEnd)
+"""The errors after which a read can be repeated, and a call that may act twice."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +40,11 @@ class RetryPolicy:
     base_seconds: float = 0.2
     cap_seconds: float = 5.0
 
-    def start(self, budget: Budget, can_retry: CanRetry) -> Retries:
-        """Return the state of one call's tries. `can_retry` decides which errors may be followed by another."""
+    def start(self, budget: Budget, retry_on: Errors) -> Retries:
+        """Return the state of one call's tries. Only an error of `retry_on` may be followed by another one."""
         if self.attempts < 1:
             raise ValueError("a retry policy needs at least one attempt")
-        return Retries(self, budget, can_retry)
+        return Retries(self, budget, retry_on)
 
 
 class Retries:
@@ -62,7 +52,7 @@ class Retries:
 
     A loop in the caller's own function, instead of a function that calls back, keeps the stack of a call short:
 
-        retries = policy.start(budget, can_retry)
+        retries = policy.start(budget, TRANSIENT)
         while True:
             try:
                 return send()
@@ -70,17 +60,17 @@ class Retries:
                 retries.wait_or_raise(error)
     """
 
-    def __init__(self, policy: RetryPolicy, budget: Budget, can_retry: CanRetry) -> None:
+    def __init__(self, policy: RetryPolicy, budget: Budget, retry_on: Errors) -> None:
         self._policy = policy
         self._budget = budget
-        self._can_retry = can_retry
+        self._retry_on = retry_on
         self._failed = 0
         self._unknown: UnknownEnd | None = None
 
     def wait_or_raise(self, error: CallError) -> None:
         """Wait until the next try, or raise `error` if there is none.
 
-        There is none if `can_retry` is false for the error, if all attempts are used, or if the budget would have too
+        There is none if the error is not one of `retry_on`, if all attempts are used, or if the budget would have too
         little time left after the wait. If an earlier try had an unknown end and this one was not sent, the end of
         the call is still unknown, so the earlier error is raised.
         """
@@ -90,7 +80,7 @@ class Retries:
         wait = self._wait_seconds(error)
         is_last = self._failed >= self._policy.attempts
         latest = self._budget.seconds_left() - self._budget.least_seconds
-        if is_last or not self._can_retry(error) or wait >= latest:
+        if is_last or not isinstance(error, self._retry_on) or wait >= latest:
             if self._unknown is not None and isinstance(error, NotSent):
                 raise self._unknown from error
             raise error
@@ -162,7 +152,7 @@ class ServiceClient:
         read: Callable[[Response, Credentials], T],
         *,
         body: bytes = b"",
-        can_retry: CanRetry = is_harmless_to_repeat,
+        retry_on: Errors = TRANSIENT,
         budget: Budget | None = None,
         extra_seconds: float = 0.0,
         max_idle_seconds: float = IDLE_SECONDS,
@@ -176,7 +166,7 @@ class ServiceClient:
         asked to delay its answer. `max_idle_seconds` and `is_own` are those of `Request`.
         """
         budget = budget or Budget(self._transport.clock)
-        retries = self._retry.start(budget, can_retry)
+        retries = self._retry.start(budget, retry_on)
         while True:
             try:
                 check()

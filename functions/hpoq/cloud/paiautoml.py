@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, read_json, scrub
-from hpoq.cloud.caller import ServiceClient, is_own_answer, is_unreachable
+from hpoq.cloud.caller import ServiceClient, is_own_answer
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
     CreatedExperiment,
@@ -32,7 +32,7 @@ from hpoq.cloud.experiments import (
 )
 from hpoq.cloud.signing import Credentials, acs3_headers, canonical_query, percent_encode
 from hpoq.cloud.transport import AnswerMisplaced, Response
-from hpoq.errors import ClockOff, Incomplete, UnknownEnd
+from hpoq.errors import ClockOff, Incomplete, Unavailable, UnknownEnd
 from hpoq.observability.secret_names import find_secrets
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class PaiAutoMl(ServiceClient):
             ),
             read,
             body=data,
-            can_retry=is_unreachable,
+            retry_on=(Unavailable,),
             budget=budget,
             max_idle_seconds=_MAX_IDLE_SECONDS,
             check=partial(self._check_clock, operation, max_clock_error),

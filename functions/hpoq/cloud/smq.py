@@ -18,7 +18,7 @@ from typing import TypeVar
 from fcruntime.dataclass import dataclass
 from hpoq.clock import Budget
 from hpoq.cloud.answers import error_of, read_xml
-from hpoq.cloud.caller import CanRetry, ServiceClient, is_harmless_to_repeat, is_safe_to_repeat
+from hpoq.cloud.caller import NO_ACTION, TRANSIENT, Errors, ServiceClient
 from hpoq.cloud.endpoint import check_account, check_region
 from hpoq.cloud.signing import Credentials, mns_authorization, percent_encode
 from hpoq.cloud.transport import Response
@@ -83,10 +83,15 @@ class Smq(ServiceClient):
         if delay_seconds:
             members["DelaySeconds"] = str(delay_seconds)
         data = build("Message", NAMESPACE, members.items())
-        can_retry = is_harmless_to_repeat if repeatable else is_safe_to_repeat
         target = locate_messages("queues", queue)
         return self.call(
-            "SendMessage", "POST", target, _read_sent_message, data, budget=budget, can_retry=can_retry
+            "SendMessage",
+            "POST",
+            target,
+            _read_sent_message,
+            data,
+            budget=budget,
+            retry_on=TRANSIENT if repeatable else NO_ACTION,
         )
 
     def publish_message(
@@ -116,7 +121,7 @@ class Smq(ServiceClient):
         *,
         budget: Budget | None = None,
         extra_seconds: float = 0.0,
-        can_retry: CanRetry = is_harmless_to_repeat,
+        retry_on: Errors = TRANSIENT,
     ) -> T:
         """Call any operation, and return what `read` makes of the answer's body. Raises CallError.
 
@@ -130,7 +135,7 @@ class Smq(ServiceClient):
             lambda credentials: _sign_call(method, target, host, body, credentials, clock.now()),
             partial(_read_answer, operation, read),
             body=body,
-            can_retry=can_retry,
+            retry_on=retry_on,
             budget=budget,
             extra_seconds=extra_seconds,
         )

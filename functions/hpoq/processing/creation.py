@@ -332,7 +332,7 @@ class _Sending:
         """Return the experiment. Raises CallError."""
         creator = self._creator
         budget = creator.create_budget(self.claim)
-        retries = creator.retry.start(budget, lambda error: isinstance(error, Throttled))
+        retries = creator.retry.start(budget, (Throttled,))
         while True:
             if self.claim != self._saved:
                 self._saved = self.claim = creator.save(self.claim)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpoq.clock import Budget
-from hpoq.cloud.caller import RetryPolicy, is_harmless_to_repeat, is_safe_to_repeat, is_unreachable
+from hpoq.cloud.caller import NO_ACTION, TRANSIENT, RetryPolicy
 from hpoq.errors import (
     Answered,
     CallError,
@@ -35,13 +35,13 @@ def run(
     policy: RetryPolicy,
     clock: FixedChanceClock,
     *script: object,
-    can_retry=is_harmless_to_repeat,
+    retry_on=TRANSIENT,
     budget=None,
 ):
     steps = iter(script)
     tried: list[object] = []
 
-    retries = policy.start(budget or Budget(clock), can_retry)
+    retries = policy.start(budget or Budget(clock), retry_on)
     for step in steps:
         tried.append(step)
         if not isinstance(step, CallError):
@@ -119,7 +119,6 @@ def test_never_past_the_end(left, tries):
     assert isinstance(got, Throttled) == (tries == 1)
 
 
-REPEATABLE_CREATE = {Unavailable}
 REPEATABLE_SEND = {Throttled, Unavailable}
 REPEATABLE_READ = {Throttled, Unavailable, UnknownEnd}
 ALL = [
@@ -139,11 +138,10 @@ ALL = [
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_predicates(kind):
-    """A create is repeated only if nothing was sent, a message also if throttled, a read also if unknown."""
-    assert is_unreachable(made(kind)) == (kind in REPEATABLE_CREATE)
-    assert is_safe_to_repeat(made(kind)) == (kind in REPEATABLE_SEND)
-    assert is_harmless_to_repeat(made(kind)) == (kind in REPEATABLE_READ)
+def test_which_calls_are_repeated(kind):
+    """A message is sent again if it was not sent or was throttled, a read also if its end is unknown."""
+    assert isinstance(made(kind), NO_ACTION) == (kind in REPEATABLE_SEND)
+    assert isinstance(made(kind), TRANSIENT) == (kind in REPEATABLE_READ)
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALL) - REPEATABLE_READ, key=str))
