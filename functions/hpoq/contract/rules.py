@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 from fcruntime.triggers.body import unwrap_base64
@@ -32,7 +33,10 @@ from hpoq.contract.finding import (
 )
 from hpoq.contract.identity import MARKER_TAG, MOST_TAGS, TAG_KEY, find_marker_keys
 from hpoq.contract.jsontext import JsonError, pointer_to
-from hpoq.contract.model import MOST_KEY_CHARACTERS
+from hpoq.contract.model import MOST_KEY_CHARACTERS, CreateHpoExperiment, Tag, list_members
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _CONFIG = "/experiment/HpoExperimentConfiguration"
 _MOST_TAG_CHARACTERS = 128
@@ -60,27 +64,19 @@ _FILLED = ("/experiment/WorkspaceId", _CONFIG)
 _BLANK = " \t\r\n\v\f\x85\xa0\u2007\u202f\u3000\u00ad\u200b\u200c\u200d\u2060\ufeff"
 
 _Objects: TypeAlias = Mapping[str, "_Objects"]
-_ARGUMENTS: _Objects = {"class_args": {}}
 _COMPANIONS: _Objects = {"guard": {}, "stop": {}}
-OBJECTS: _Objects = {
-    "HpoExperimentConfiguration": {
-        "platform_config": {},
-        "metric_config": {"metric_dict": {}},
-        "yml_config": {"tuner": _ARGUMENTS, "assessor": _ARGUMENTS},
-        "search_space": {},
-        "params_config": {},
-        "oss_config": {},
-        "odps_config": {},
-        "dlc_config": {},
-        "ts_config": {},
-        "paiflow_config": {},
-        "k8s_config": {},
-        "schedule_config": {},
-        "monitor_config": {},
-        "output_config": {},
+# The members whose value is an object without a model.
+_FREE_OBJECTS = ("search_space", "metric_dict", "class_args")
+
+
+@cache
+def _list_objects(model: type[BaseModel] | None) -> _Objects:
+    """Return the members of `model` that are objects, each with those of its own members that are."""
+    return {
+        name: _list_objects(inner)
+        for name, inner in list_members(model).items()
+        if name in _FREE_OBJECTS or (inner is not None and inner is not Tag)
     }
-}
-"""The members of an experiment that are objects, each with those of its own members that are."""
 
 
 def check_message(message: JsonObject) -> Iterator[Finding]:
@@ -187,14 +183,14 @@ def undo_texts(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
     message = _undo_members(message, _COMPANIONS, "", found)
     experiment = message.get("experiment")
     if isinstance(experiment, dict):
-        undone = _undo_members(experiment, OBJECTS, "/experiment", found)
+        undone = _undo_members(experiment, _list_objects(CreateHpoExperiment), "/experiment", found)
         if undone is not experiment:
             message = {**message, "experiment": undone}
     return message, found
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
-    """Return `holder` with the members that `objects` names as objects, and add a warning for each text."""
+    """Return `holder` with its `objects` instead of texts that contain them, and add a warning for each text."""
     undone: JsonObject = {}
     for name, inner in objects.items():
         value = written = holder.get(name)
