@@ -296,7 +296,7 @@ class Creator:
         error = replace(as_event_error(exc), retryable=True)
         inconclusive = isinstance(exc, (Ambiguous, Incomplete))
         stuck = inconclusive and claim.searches + 1 >= self.terms.max_attempts
-        if needs_operator(exc) or isinstance(exc, Invalid) or stuck:
+        if needs_operator(exc) or stuck:
             advice = _RESOLVE.format(key=claim.key) if inconclusive else None
             log_operator_needed(exc, advice)
         return Postponed(

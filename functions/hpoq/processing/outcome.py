@@ -154,8 +154,8 @@ def _describe_answer(exc: CallError) -> ServiceError | None:
 
 
 def needs_operator(exc: BaseException) -> bool:
-    """Return whether the fault lasts until an operator fixes it."""
-    return isinstance(exc, (Ambiguous, ClockOff, Denied, NoCredentials))
+    """Return whether the fault lasts until an operator fixes it: a call that is invalid stays so, too."""
+    return isinstance(exc, (Ambiguous, ClockOff, Denied, Invalid, NoCredentials))
 
 
 def log_lasting_fault(exc: BaseException | None) -> bool:
@@ -163,7 +163,7 @@ def log_lasting_fault(exc: BaseException | None) -> bool:
 
     Also log it if one of them cannot take such calls, for example a table with another primary key.
     """
-    if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, (Invalid, NotFound))):
+    if not isinstance(exc, CallError) or not (needs_operator(exc) or isinstance(exc, NotFound)):
         return False
     log_operator_needed(exc)
     return True

@@ -215,6 +215,6 @@ class Stopper:
                 # It was created, and one answer does not prove that it was deleted.
                 return Postponed(claim, error, None, counts=False, inconclusive=True)
             return Refused(claim, replace(_NO_EXPERIMENT, service=error.service))
-        if needs_operator(exc) or isinstance(exc, Invalid):
+        if needs_operator(exc):
             log_operator_needed(exc)
         return Postponed(claim, error, None, counts=isinstance(exc, UnknownEnd))

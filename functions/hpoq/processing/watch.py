@@ -166,7 +166,7 @@ class Watcher:
 
     def _postpone(self, order: WatchOrder, exc: CallError, delay: float | None = None) -> CheckAgain:
         error = replace(as_event_error(exc), retryable=True)
-        if needs_operator(exc) or isinstance(exc, Invalid):
+        if needs_operator(exc):
             log_operator_needed(exc, experiment_id=order.experiment_id)
         else:
             get_logger().warning("watch.look-failed", error=str(exc), experiment_id=order.experiment_id)

@@ -96,7 +96,7 @@ def test_an_error_that_is_not_of_a_call_is_named_after_its_class():
         (Denied, True),
         (NoCredentials, True),
         (Unavailable, False),
-        (Invalid, False),
+        (Invalid, True),
     ],
 )
 def test_which_faults_last_until_somebody_acts(kind, is_needed):
