@@ -65,9 +65,9 @@ def load_yaml(text):
     return yaml.safe_load(text)
 
 
-def template(name, suffix=""):
+def template(name, suffix="", **parameters):
     """Return the resources of a ROS template as this deployment creates them."""
-    parameters = {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
+    parameters |= {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
     parameters |= {"ALIYUN::TenantId": ACCOUNT, "ALIYUN::Region": REGION}
     return evaluated(load_yaml((FOLDER / name).read_text())["Resources"], **parameters)
 

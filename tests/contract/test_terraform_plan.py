@@ -158,6 +158,14 @@ ALLOWED = {
 }
 
 
+def leaves(value):
+    """Return the values in a configuration without their names, in order."""
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return sorted(leaf for one in inner for leaf in leaves(one))
+    return [] if value in (None, "") else [str(value)]
+
+
 def arguments(place, value):
     """Each argument of a configuration with its place, such as `alicloud_ots_table.primary_key.type`."""
     if isinstance(value, dict):
@@ -206,8 +214,12 @@ def test_terraform_sends_what_the_files_describe(workplace):
         assert json.loads(alarm["metric_dimensions"]) == one["Properties"]["Resources"]
         assert alarm["metric"] == one["Properties"]["MetricName"]
     assert alarms == {}
-    names = json.loads((FOLDER / "sls/alerts.json").read_text().replace("${function}", "hpoq"))
-    assert {one["alert_name"] for one in made["alicloud_sls_alert"]} == {one["name"] for one in names}
+    project = described.function["logConfig"]["project"]
+    log = template(
+        "sls/template.json", SUFFIX, Project=project, ProjectName=project, ActionPolicy="sls.builtin"
+    )
+    alerts = [one["Properties"] for one in log.values() if one["Type"] == "ALIYUN::SLS::Alert"]
+    assert sorted(map(leaves, made["alicloud_sls_alert"])) == sorted(map(leaves, alerts))
     text = json.dumps(made, ensure_ascii=False)
     assert "${" not in text.replace("$${", "").replace("${exp_id}", "")
     assert REGION in text
@@ -262,7 +274,7 @@ def test_the_records_survive_a_destroy(workplace):
     [
         ("main.tf", r"alicloud_message_service_queue\.dead_letters\.queue_name", "local.nothing"),
         ("function.tf", r"\[var\.live\]\.version_id", "[var.live].version"),
-        ("log.tf", r"= query_list\.value\.start$", "= query_list.value.begin"),
+        ("log.tf", r"= each\.value\.start$", "= each.value.begin"),
         ("main.tf", r"= local\.table\.TimeToLive", '= "long"'),
     ],
 )

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write template.json: log, index, dashboard and alerts as resources of Resource Orchestration Service.
 
-The index, the dashboard and the alerts come from the JSON files in this folder, which have the form of Simple Log
-Service's own API. ROS takes the same members under other names.
+The index and the dashboard come from JSON files in this folder, which have the form of Simple Log Service's own API;
+alerts.json has what differs between the alerts.
 """
 
 from __future__ import annotations
@@ -18,12 +18,6 @@ HERE = Path(__file__).resolve().parent
 LOGSTORE = "hpoq"
 RETENTION_DAYS = 30
 LINE = 118
-_VALUES: dict[str, Json] = {
-    "${project}": {"Ref": "Project"},
-    "${region}": {"Ref": "ALIYUN::Region"},
-    "${action_policy}": {"Ref": "ActionPolicy"},
-    "${function}": {"Fn::Sub": "hpoq${Suffix}"},
-}
 
 
 def read(name: str) -> Json:
@@ -31,15 +25,6 @@ def read(name: str) -> Json:
     text = (HERE / name).read_text(encoding="utf-8")
     text = text.replace("${logstore}", LOGSTORE)
     return cast("Json", json.loads(text))
-
-
-def as_ros(value: Json) -> Json:
-    """Return `value` with the member names of ROS, and with references to the parameters of the stack."""
-    if isinstance(value, dict):
-        return {_capital(name): as_ros(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [as_ros(one) for one in value]
-    return _VALUES.get(value, value) if isinstance(value, str) else value
 
 
 def _capital(name: str) -> str:
@@ -85,6 +70,53 @@ def dashboard() -> Json:
     return {"ProjectName": {"Ref": "Project"}, **properties}
 
 
+def alert(described: Mapping[str, Json]) -> Json:
+    """Return an alert: what `described` says, and what all alerts have in common, as log.tf does for Terraform."""
+    condition = {"Condition": described["condition"], "CountCondition": ""}
+    return {
+        "Name": described["name"],
+        "DisplayName": described["title"],
+        "Description": described["description"],
+        "Schedule": {"Type": "FixedRate", "Interval": "5m", "Delay": 30, "RunImmediately": True},
+        "Configuration": {
+            "Version": "2.0",
+            "Type": "default",
+            "Dashboard": "hpoq",
+            "QueryList": [
+                {
+                    "StoreType": "log",
+                    "Region": {"Ref": "ALIYUN::Region"},
+                    "Project": {"Ref": "Project"},
+                    "Store": LOGSTORE,
+                    "Query": described["query"],
+                    "TimeSpanType": "Relative",
+                    "Start": described["start"],
+                    "End": "now",
+                    "PowerSqlMode": "disable",
+                }
+            ],
+            "GroupConfiguration": {"Type": "no_group", "Fields": []},
+            "JoinConfigurations": [],
+            "SeverityConfigurations": [{"Severity": described["severity"], "EvalCondition": condition}],
+            "Labels": [{"Key": "function", "Value": {"Fn::Sub": "hpoq${Suffix}"}}],
+            "Annotations": [
+                {"Key": "title", "Value": described["title"]},
+                {"Key": "desc", "Value": described["description"]},
+            ],
+            "AutoAnnotation": True,
+            "SendResolved": True,
+            "Threshold": 1,
+            "NoDataFire": False,
+            "NoDataSeverity": 6,
+            "PolicyConfiguration": {
+                "AlertPolicyId": "sls.builtin.dynamic",
+                "ActionPolicyId": {"Ref": "ActionPolicy"},
+                "RepeatInterval": "1h",
+            },
+        },
+    }
+
+
 def template() -> dict[str, Json]:
     """Return the whole template."""
     resources: dict[str, Json] = {
@@ -97,9 +129,9 @@ def template() -> dict[str, Json]:
         "Index": _resource("Index", index(), after="Logstore"),
         "Dashboard": _resource("Dashboard", dashboard(), after="Index"),
     }
-    for alert in cast("list[dict[str, Json]]", read("alerts.json")):
-        name = "".join(part.capitalize() for part in str(alert["name"]).split("-"))
-        properties: Json = {"Project": {"Ref": "Project"}, "Detail": as_ros(alert)}
+    for described in cast("list[dict[str, Json]]", read("alerts.json")):
+        name = "".join(part.capitalize() for part in str(described["name"]).split("-"))
+        properties: Json = {"Project": {"Ref": "Project"}, "Detail": alert(described)}
         resources[name] = _resource("Alert", properties, after="Dashboard")
     return {
         "ROSTemplateFormatVersion": "2015-09-01",

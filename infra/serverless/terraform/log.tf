@@ -6,14 +6,7 @@ locals {
     logstore = local.function.logConfig.logstore
     function = local.function.functionName
   }))
-  alerts = { for alert in local.alert_list : alert.name => alert }
-  alert_list = jsondecode(templatefile("${path.module}/../sls/alerts.json", {
-    project       = local.function.logConfig.project
-    logstore      = local.function.logConfig.logstore
-    region        = var.region
-    function      = local.function.functionName
-    action_policy = var.action_policy
-  }))
+  alerts = { for alert in jsondecode(file("${path.module}/../sls/alerts.json")) : alert.name => alert }
 }
 
 resource "alicloud_log_project" "hpoq" {
@@ -51,82 +44,76 @@ resource "alicloud_log_dashboard" "hpoq" {
   depends_on = [alicloud_sls_index.hpoq]
 }
 
+# What all alerts have in common is also in sls/template.py.
 resource "alicloud_sls_alert" "hpoq" {
   for_each = local.alerts
 
   project_name = alicloud_log_project.hpoq.project_name
   alert_name   = each.value.name
-  display_name = each.value.displayName
+  display_name = each.value.title
   description  = each.value.description
 
   schedule {
-    type           = each.value.schedule.type
-    interval       = each.value.schedule.interval
-    delay          = each.value.schedule.delay
-    run_immdiately = each.value.schedule.runImmediately
+    type           = "FixedRate"
+    interval       = "5m"
+    delay          = 30
+    run_immdiately = true
   }
 
   configuration {
-    version          = each.value.configuration.version
-    type             = each.value.configuration.type
+    version          = "2.0"
+    type             = "default"
     dashboard        = alicloud_log_dashboard.hpoq.dashboard_name
-    auto_annotation  = each.value.configuration.autoAnnotation
-    send_resolved    = each.value.configuration.sendResolved
-    threshold        = each.value.configuration.threshold
-    no_data_fire     = each.value.configuration.noDataFire
-    no_data_severity = each.value.configuration.noDataSeverity
+    auto_annotation  = true
+    send_resolved    = true
+    threshold        = 1
+    no_data_fire     = false
+    no_data_severity = 6
 
-    dynamic "query_list" {
-      for_each = each.value.configuration.queryList
-      content {
-        store_type     = query_list.value.storeType
-        region         = query_list.value.region
-        project        = alicloud_log_project.hpoq.project_name
-        store          = query_list.value.store
-        query          = query_list.value.query
-        time_span_type = query_list.value.timeSpanType
-        start          = query_list.value.start
-        end            = query_list.value.end
-        power_sql_mode = query_list.value.powerSqlMode
-      }
+    query_list {
+      store_type     = "log"
+      region         = var.region
+      project        = alicloud_log_project.hpoq.project_name
+      store          = local.function.logConfig.logstore
+      query          = each.value.query
+      time_span_type = "Relative"
+      start          = each.value.start
+      end            = "now"
+      power_sql_mode = "disable"
     }
 
     group_configuration {
-      type   = each.value.configuration.groupConfiguration.type
-      fields = each.value.configuration.groupConfiguration.fields
+      type   = "no_group"
+      fields = []
     }
 
-    dynamic "severity_configurations" {
-      for_each = each.value.configuration.severityConfigurations
-      content {
-        severity = severity_configurations.value.severity
-        eval_condition {
-          condition       = severity_configurations.value.evalCondition.condition
-          count_condition = severity_configurations.value.evalCondition.countCondition
-        }
+    severity_configurations {
+      severity = each.value.severity
+      eval_condition {
+        condition       = each.value.condition
+        count_condition = ""
       }
     }
 
-    dynamic "labels" {
-      for_each = each.value.configuration.labels
-      content {
-        key   = labels.value.key
-        value = labels.value.value
-      }
+    labels {
+      key   = "function"
+      value = local.function.functionName
     }
 
-    dynamic "annotations" {
-      for_each = each.value.configuration.annotations
-      content {
-        key   = annotations.value.key
-        value = annotations.value.value
-      }
+    annotations {
+      key   = "title"
+      value = each.value.title
+    }
+
+    annotations {
+      key   = "desc"
+      value = each.value.description
     }
 
     policy_configuration {
-      alert_policy_id  = each.value.configuration.policyConfiguration.alertPolicyId
-      action_policy_id = each.value.configuration.policyConfiguration.actionPolicyId
-      repeat_interval  = each.value.configuration.policyConfiguration.repeatInterval
+      alert_policy_id  = "sls.builtin.dynamic"
+      action_policy_id = var.action_policy
+      repeat_interval  = "1h"
     }
   }
 }

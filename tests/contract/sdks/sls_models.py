@@ -21,11 +21,23 @@ def unknown(given, kept, place):
         yield place
 
 
+def of_api(value):
+    """Return a part of the ROS template as the service's API takes it, with any text for a reference."""
+    if isinstance(value, list):
+        return [of_api(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() <= {"Ref", "Fn::Sub"}:
+        return "text"
+    return {name[0].lower() + name[1:]: of_api(one) for name, one in value.items()}
+
+
 folder = Path(sys.argv[1])
 documents = [(name, kind, json.loads((folder / f"{name}.json").read_text())) for name, kind in KINDS.items()]
 documents += [
-    (alert["name"], models.CreateAlertRequest, alert)
-    for alert in json.loads((folder / "alerts.json").read_text())
+    (name, models.CreateAlertRequest, of_api(one["Properties"]["Detail"]))
+    for name, one in json.loads((folder / "template.json").read_text())["Resources"].items()
+    if one["Type"] == "ALIYUN::SLS::Alert"
 ]
 found = []
 for name, kind, document in documents:
