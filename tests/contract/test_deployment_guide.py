@@ -17,13 +17,13 @@ from test_policies import PARTS
 
 from hpoq.cloud.eventbridge import EventBridge
 from hpoq.cloud.paiautoml import PaiAutoMl
+from hpoq.cloud.smq import Smq
 from hpoq.cloud.tablestore import Tablestore
-from hpoqctl.queueclient import QueueClient
 from support.processes import run_program
 from support.tools import NODE_MODULES, need_node, skip_without
 
 GUIDE = (FOLDER / "README.md").read_text()
-CLIENTS = {"paiautoml": PaiAutoMl, "mns": QueueClient, "ots": Tablestore, "eventbridge": EventBridge}
+CLIENTS = {"paiautoml": PaiAutoMl, "mns": Smq, "ots": Tablestore, "eventbridge": EventBridge}
 HPOQ = ROOT / "functions/hpoq"
 # What is not deployed, and the clients themselves.
 ELSEWHERE = {"__main__.py", "cloud", "producer", "testing"}
