@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hpoq.contract import jsontext
 from hpoq.contract.document import explain_text, read_object
-from hpoq.contract.finding import Hints, describe_type, fold_name, get_object
+from hpoq.contract.finding import Hints, describe_type, fold_name, get_object, hint_at_comma
 from hpoq.contract.jsontext import JsonError, pointer_to
 from hpoq.contract.lint import ACCESS_KEYS
 from hpoq.contract.model import (
@@ -111,7 +111,7 @@ _MEANT = {
         ("it belongs in class_args of yml_config.tuner", "optimize_mode seed"),
         ("write name", "builtinTunerName builtinAssessorName className"),
         ("write the name of tuner in yml_config", "algorithm algorithmName searchAlgorithm sampler strategy"),
-        ("write the name of assessor in yml_config", "pruner"),
+        ("write the name of assessor in yml_config", "pruner earlyStopping"),
         ("write metric_dict in metric_config", "metrics"),
         (
             "write trial_concurrency in yml_config",
@@ -140,6 +140,14 @@ _MEANT = {
         ("write idempotencyKey", "producerKey"),
         ("remove it: only traceparent is passed on", "tracestate"),
         ("write cmd in platform_config", "command commands"),
+        (
+            "write it as an option of a command in platform_config.cmd",
+            (
+                "priority image workerImage workers workerCount workerSpec ecsSpec instanceType jobSpecs dataSources "
+                "env envs environment environmentVariables quota quotaId resourceId resourceGroup gpu gpus"
+            ),
+        ),
+        ("write url", "webhook webhookUrl"),
         (_ONLY_BODY, "action version"),
         (
             "remove it: it belongs to an answer of the service",
@@ -206,7 +214,8 @@ _NO_REQUESTS = (
 def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     """Return what a document that is not a request is likely to be. Only what is known is named."""
     names = [*islice(body, _SHOWN)]
-    if any(fold_name(name) == "experimentid" for name in names):
+    inner = [one for name in names for one in islice(_find_inner(body[name]), _SHOWN)]
+    if any(fold_name(name) == "experimentid" for name in [*names, *inner]):
         return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
     if "specversion" in body:
         return "; it is a CloudEvent inside of another one: put its data in its place"
@@ -415,7 +424,7 @@ def _hint_at_number(kind: str, given: str, name: str) -> str:
     try:
         value = float(text)
     except ValueError:
-        return ""
+        return hint_at_comma(text) if kind == "float_type" else ""
     is_integer = value.is_integer() and abs(value) <= largest
     if re.match("[+-]?0[0-9]", text) or not (is_integer or (kind == "float_type" and math.isfinite(value))):
         return ""
@@ -511,6 +520,8 @@ def _hint_at_member(name: str, holder: type[BaseModel] | None, given: JsonObject
         is_experiment = bool(_EXPERIMENT_MEMBERS & _find_inner(given.get(name)).keys())
         hint = "; did you mean experiment?" if is_experiment else ""
     hint = hint or _hint_at_place(name, members, holder) or _hint_at_missing(holder, given)
+    if not hint and _ARGUMENTS in members:
+        hint = f"; arguments of the algorithm belong in {_ARGUMENTS}"
     return f"{_UNKNOWN}{hint or (_FORM_OF_TAG if holder is Tag else '')}"
 
 
@@ -535,7 +546,8 @@ def _hint_at_meaning(
     if meant is not None:
         return f"{_UNKNOWN}; {meant}"
     inner = [member for member, model in members.items() if name in list_members(model)]
-    return f"{_UNKNOWN} here; it belongs in {inner[0]}" if len(inner) == 1 else None
+    # Where more than two have it, the name says too little.
+    return f"{_UNKNOWN} here; it belongs in {' or '.join(inner)}" if len(inner) in (1, 2) else None
 
 
 def _hint_at_missing(holder: type[BaseModel] | None, given: JsonObject) -> str:
@@ -543,7 +555,13 @@ def _hint_at_missing(holder: type[BaseModel] | None, given: JsonObject) -> str:
     if len(given) > len(list_members(holder)):  # an object of a hostile message may have thousands
         return ""
     fields = holder.model_fields.items() if holder else ()
-    missing = {field.alias or name: field for name, field in fields if field.is_required()}
+    # The engine requires the name of an algorithm, though the API does not.
+    is_named = _ARGUMENTS in list_members(holder)
+    missing = {
+        field.alias or name: field
+        for name, field in fields
+        if field.is_required() or (is_named and name == "name")
+    }
     missing = {name: field for name, field in missing.items() if name not in given}
     unknown = [value for name, value in given.items() if name not in list_members(holder)]
     if len(missing) != 1 or len(unknown) != 1:
@@ -572,7 +590,7 @@ def _hint_at_place(
         ((place, member),) = found
         where = f"in {place}" if place else "next to experiment"
         return f" here; {'it belongs' if member == name else f'write {member}'} {where}"
-    return f"; arguments of the algorithm belong in {_ARGUMENTS}" if _ARGUMENTS in members else ""
+    return ""
 
 
 def _find_places(name: str, members: Mapping[str, type[BaseModel] | None]) -> list[tuple[str, str]]:

@@ -107,6 +107,8 @@ class Hints:
         ending = [option for option in options if _ends_with(word, option) or _ends_with(option, word)]
         longer = [option for option in options if _is_longer(word, option) or _is_longer(option, word)]
         lowered = {option.lower(): option for option in options}
+        if same := [option for option in options if _is_lookalike(shown, option)]:
+            return f"; did you mean {same[0]}? {_ALIKE}"
         close = [lowered[found] for found in difflib.get_close_matches(word.lower(), lowered, cutoff=0.66)]
         single = next((found for found in (ending, longer) if len(found) == 1), close)
         hint = next(iter(spelt or single), None)
@@ -148,6 +150,13 @@ def _drop_invisible(text: str) -> str:
         one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) not in ("Cc", "Cf")
     )
     return "".join(kept).strip()
+
+
+def _is_lookalike(word: str, other: str) -> bool:
+    """Return whether `word` has letters of another script in `other`, as Cyrillic ones look like Latin ones."""
+    pairs = [*zip(word, other, strict=False)] if len(word) == len(other) and other.isascii() else []
+    changed = [one for one, wanted in pairs if one != wanted]
+    return 0 < len(changed) <= len(pairs) / 2 and not any(map(str.isascii, changed))
 
 
 def _is_longer(word: str, other: str) -> bool:
@@ -233,6 +242,16 @@ def hint_at_quotes(text: str) -> str:
     if not math.isfinite(number):
         return ""
     return f"; write {int(number) if number.is_integer() and abs(number) < 2**53 else number} without quotes"
+
+
+def hint_at_comma(text: JsonValue) -> str:
+    """Return how to write a number with a decimal comma, or an empty string. 1,000 may be a thousand as well."""
+    found = (
+        re.fullmatch(r"\s{0,9}(-?[0-9]{1,15}),([0-9]{1,15})\s{0,9}", text) if isinstance(text, str) else None
+    )
+    if found is None or (len(found[2]) == 3 and found[1] not in ("0", "-0")):
+        return ""
+    return f"; write {float(f'{found[1]}.{found[2]}')} without quotes"
 
 
 def describe_type(value: JsonValue) -> str:

@@ -37,6 +37,7 @@ _PLATFORMS = {
     "datascience": None,
     "local": None,
 }
+_FORMER_NAMES = {"odps": "MaxCompute"}
 # The members that each platform's configuration needs, each with its alternatives.
 _NEEDED = {
     "dlc": (("region", "endpoint", "end_point"),),
@@ -181,7 +182,10 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
     place = f"{at}/platform_config/name"
     if isinstance(get_member(config, "platform_config", "name"), str) and name.lower() not in _PLATFORMS:
         what = "unknown platform; PAI documents DLC, MaxCompute and paiflow"
-        yield warning(place, "platform.unknown", what + hints.suggest(name, ("DLC", "MaxCompute", "paiflow")))
+        meant = _FORMER_NAMES.get(name.lower(), name)
+        yield warning(
+            place, "platform.unknown", what + hints.suggest(meant, ("DLC", "MaxCompute", "paiflow"))
+        )
     wanted = _PLATFORMS.get(name.lower())
     held = config.get(wanted) if wanted else {}
     if not isinstance(held, dict):

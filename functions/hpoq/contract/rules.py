@@ -27,6 +27,7 @@ from hpoq.contract.finding import (
     get_object,
     get_string,
     get_strings,
+    hint_at_comma,
     hint_at_quotes,
     rejection,
     warning,
@@ -320,7 +321,7 @@ def _check_metric(config: JsonObject) -> Iterator[Finding]:
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             is_direction = isinstance(weight, str) and weight[:3].lower() in ("max", "min")
             hint = "; write 1 here, and the direction as optimize_mode of the tuner" if is_direction else ""
-            hint = "; write 1" if weight is True else hint
+            hint = "; write 1" if weight is True else hint or hint_at_comma(weight)
             what = f"a weight must be a number, not {describe_type(weight)}{hint}"
             yield rejection(place, "metric-weight", what)
 

@@ -12,9 +12,19 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.contract.finding import Finding, Hints, describe_type, fold_name, hint_at_quotes, rejection, warning
+from hpoq.contract.finding import (
+    Finding,
+    Hints,
+    describe_type,
+    fold_name,
+    hint_at_comma,
+    hint_at_quotes,
+    rejection,
+    warning,
+)
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.patterns import NUMBER
 
@@ -84,7 +94,13 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
     A finding under a very long name is placed at the search space: pointers with that name could fill the memory.
     """
     hints = hints or Hints()
+    bare = [one for one in ("_type", "_value") if one in space and not isinstance(space[one], dict)]
+    if bare:
+        what = f"must have names of parameters, not {' and '.join(bare)}; put a name around both, as in {_EXAMPLE}"
+        yield rejection(pointer, "search-space.spec", what)
     for name, spec in space.items():
+        if name in bare:
+            continue
         if len(name) <= _LONGEST_NAME:
             yield from _check_spec(spec, pointer + pointer_to(name), hints)
         else:
@@ -93,10 +109,7 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
 
 def _check_spec(spec: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
     if not isinstance(spec, dict):
-        hint = _hint_at_notation(spec)
-        if at.endswith(("/_type", "/_value")):
-            hint = f"; put a name around both, as in {_EXAMPLE}"
-        what = f"must be an object with _type and _value, not {describe_type(spec)}{hint}"
+        what = f"must be an object with _type and _value, not {describe_type(spec)}{_hint_at_notation(spec)}"
         yield rejection(at, "search-space.spec", what)
         return
     missing = [name for name in ("_type", "_value") if name not in spec]
@@ -180,8 +193,7 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
         others = "".join(f"; {name} is missing" for name in missing if name not in meant)
         return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}{others}"
     if len(missing) != 1:
-        is_level = bool(spec) and all(isinstance(one, dict) for one in spec.values())
-        return "; the parameters are in another object; remove that level" if is_level else ""
+        return "; the parameters are in another object; remove that level" if is_level(spec) else ""
     kind = spec.get("_type")
     form = _write_form(kind, ", ".join(ARITY[kind])) if isinstance(kind, str) and kind in ARITY else ""
     return f"; {missing[0]} is missing{form}"
@@ -271,7 +283,7 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
     if nested:
         yield from _check_nested_choices(nested, at, hints)
         return
-    if len(items) == 1:
+    if len(items) == 1 and not isinstance(items[0], list):
         yield warning(at, "search-space.bounds", "one item, so there is only one value")
     for index in _find_repeats(items):
         what = "the same value as before; it is only drawn more often"
@@ -282,12 +294,17 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
             what = f"the engine inserts this boolean into commands as {item}, with a capital letter"
             yield warning(place, "search-space.boolean", what)
         elif not isinstance(item, (int, float, str)):
-            what = "may confuse the engine, which documents numbers or strings, or only objects with _name"
-            if isinstance(item, dict) and "name" in item:
-                what += "; write _name, with an underscore"
-            yield warning(place, "search-space.choice", what)
+            yield warning(place, "search-space.choice", _explain_item(item, is_only=len(items) == 1))
     if len({isinstance(item, str) for item in items if isinstance(item, (int, float, str))}) > 1:
         yield warning(at, "search-space.mixed", "numbers and strings in one choice may confuse the engine")
+
+
+def _explain_item(item: JsonValue, *, is_only: bool) -> str:
+    """Return what is wrong with an item of a choice that is neither a number nor a string."""
+    if is_only and isinstance(item, list):
+        return "an array in an array; remove the inner brackets"
+    hint = "; write _name, with an underscore" if isinstance(item, dict) and "name" in item else ""
+    return f"may confuse the engine, which documents numbers or strings, or only objects with _name{hint}"
 
 
 def _find_repeats(items: list[JsonValue]) -> Iterator[int]:
@@ -327,7 +344,7 @@ def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding
         place = f"{at}/{index}"
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             what = "an integer" if kind == "randint" else "a number"
-            hint = ""
+            hint = hint_at_comma(item) if kind != "randint" else ""
             if isinstance(item, str) and re.match(NUMBER, item):
                 hint = hint_at_quotes(item) if kind != "randint" or float(item).is_integer() else ""
             what = f"{names[index]} must be {what}, not {describe_type(item)}{hint}"
@@ -399,11 +416,20 @@ def _overflows(kind: str, numbers: Sequence[int | float]) -> bool:
     return math.isinf(second - first)
 
 
+def is_level(spec: JsonValue) -> TypeGuard[JsonObject]:
+    """Return whether an entry of a search space contains parameters instead of being one."""
+    if not isinstance(spec, dict) or not spec or "_type" in spec or "_value" in spec:
+        return False
+    return all(isinstance(one, dict) for one in spec.values())
+
+
 def names_in(space: JsonObject) -> Iterator[str]:
     """Yield every name that `space` replaces in commands, including those of nested choices."""
     for name, spec in space.items():
         yield name
         items = spec.get("_value") if isinstance(spec, dict) else None
+        if items is None and is_level(spec):
+            yield from spec  # to report them as undefined, too, would report one mistake twice
         if isinstance(items, list) and items and isinstance(items[0], dict):
             for item in _find_nested(items):
                 yield from names_in({inner: s for inner, s in item.items() if inner != "_name"})

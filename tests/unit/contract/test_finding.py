@@ -85,12 +85,13 @@ def test_a_word_with_another_one_before_it(word, hint):
     assert Hints().suggest(word, ["final", "best", "avg"]) == (f"; did you mean {hint}?" if hint else "")
 
 
-@pytest.mark.parametrize("word", ["Name ", "Na\u200bme", "\uff2eame", "\ufeffName", "Name\0"])
+@pytest.mark.parametrize("word", ["Name ", "Na\u200bme", "\uff2eame", "\ufeffName", "Name\0", "N\u0430me"])
 def test_a_word_that_looks_the_same_is_recognized(word):
     """Without the second sentence, the suggestion would seem to be what was written."""
     assert Hints().suggest(word, ["Tag", "Name"]) == (
         "; did you mean Name? The two differ in characters that look the same or cannot be seen"
     )
+    assert Hints().suggest("\u952e\u540d\u79f0\u4e00", ["Name"]) == ""
     assert Hints().suggest("${e\u0301}", ["${\u00e9}"]).startswith("; did you mean ${\u00e9}? The two")
 
 

@@ -766,6 +766,22 @@ ALLOWED = "allowed here are experiment, schemaVersion, idempotencyKey, guard, $s
         (c("yml_config/tuner/optimize_mode"), "unknown member here; it belongs in class_args"),
         (c("yml_config/assessor/class_args/optimizeMode"), "unknown member; did you mean optimize_mode?"),
         (c("platform_config/command"), "unknown member; write cmd in platform_config"),
+        *(
+            (place, "unknown member; write it as an option of a command in platform_config.cmd")
+            for place in (
+                c("dlc_config/priority"),
+                c("dlc_config/resource_id"),
+                c("dlc_config/QuotaId"),
+                c("platform_config/worker_image"),
+                c("platform_config/Envs"),
+                c("environmentVariables"),
+                "/experiment/JobSpecs",
+                "/dataSources",
+            )
+        ),
+        (c("monitor_config/webhook_url"), "unknown member; write url"),
+        (c("yml_config/class_args"), "unknown member here; it belongs in tuner or assessor"),
+        (c("yml_config/earlyStopping"), "unknown member; write the name of assessor in yml_config"),
         ("/experiment/Action", "unknown member; remove it: a request has only the body of the call"),
         ("/experiment/GmtCreateTime", "unknown member; remove it: it belongs to an answer of the service"),
     ],
@@ -994,6 +1010,16 @@ SUGGESTIONS = [
         "did you mean best? The two differ in characters that look the same or cannot be seen",
     ),
     ((c("yml_config/tuner/name"), "random_search"), "did you mean Random?"),
+    ((c("platform_config/name"), "ODPS"), "did you mean MaxCompute?"),
+    ((c("yml_config/tuner"), {"type": "TPE"}), "; did you mean name?"),
+    ((c("yml_config/assessor"), {"kind": "PAIAssessor"}), "; did you mean name?"),
+    ((c("metric_config/metric_dict/score"), "0,5"), "not a string; write 0.5 without quotes"),
+    ((c(SPACE), {"_type": "uniform", "_value": ["0,01", 1]}), "not a string; write 0.01 without quotes"),
+    ((c(f"{SPACE}/_value"), [[1, 2]]), "an array in an array; remove the inner brackets"),
+    (
+        (c("platform_config/cmd/0"), "pai -Dk=$${centres}"),
+        "$${centres} becomes a $ and the value; write ${centres}",
+    ),
     ((c("yml_config/tuner/name"), "RandomSearch"), "did you mean Random?"),
     ((c("yml_config/tuner/name"), "Grid Search"), "did you mean GridSearch?"),
     ((c("platform_config/cmd/0"), "${centres} ${trialId}"), "did you mean ${trial_id}?"),
@@ -1153,6 +1179,9 @@ SUGGESTIONS = [
             ("1e999", ""),
             (" " * 9999 + "x", ""),
             ("1,500", ""),
+            ("2,5", "; write 2.5 without quotes"),
+            ("0,125", "; write 0.125 without quotes"),
+            ("1,5,5", ""),
             ("-inf", ""),
         ]
     ),
@@ -1244,6 +1273,7 @@ def test_a_misspelt_word_gets_a_suggestion():
                 ),
             ]
         ),
+        ({"cancel": {"experiment_id": "sJ0xjVa"}}, 'write {"stop": {"experimentId": "..."}}'),
         ({"op": "c"}, "(an object with `HpoExperimentConfiguration`)"),
         ({"requests": [{"experiment": {}}, {}]}, "to be inside requests: send it by itself"),
         (
