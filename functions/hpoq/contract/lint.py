@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import TypeGuard
@@ -27,7 +27,7 @@ from hpoq.contract.finding import (
     warning,
 )
 from hpoq.contract.jsontext import pointer_to
-from hpoq.contract.search_space import names_in
+from hpoq.contract.search_space import is_level, names_in
 
 _PLATFORMS = {
     "dlc": "dlc_config",
@@ -133,6 +133,7 @@ _MAXIMIZED = {"accuracy", "acc", "auc", "f1", "precision", "recall", "ndcg"}
 # Words that reverse the direction of a metric, as in scikit-learn's neg_log_loss.
 _NEGATIONS = {"neg", "negative", "minus", "inverse", "inv"}
 _PLACEHOLDER = r"\$\{[^{}\s]+\}"
+_ESCAPED = r"\$\$\{[^{}\s]+\}"
 _OTHER_FORM = r"(?a)\$(\w{1,60})|(?<!\$)\{(\w{1,60})\}|\$\((\w{1,60})\)|%(\w{1,60})%|\$\{ *(\w{1,60}) *\}"
 _ONE_WORD = r"\W*(\w{1,60})\W*"
 _COMMAND = r"(?ia)\s*cmd(\d*)\s*(?:,\s*([a-z][\w-]*)\s*)?"
@@ -142,6 +143,7 @@ _POSIX = r"\[:[a-z]+:\]"
 _ATOM = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
 _POSSESSIVE = r"(?:[*+?]|\{(?:[0-9]+,?|,)[0-9]*\})\+|\(\?>"
 _DELIMITED = r"/.*/[a-z]*"
+_RAW = r"""[rR](['"]).*\1"""
 _CASELESS = r"\(\?([a-zA-Z]*i[a-zA-Z]*)"
 _LONGEST_PATTERN = 1_000
 _MOST_PATTERN_TEXT = 2_000
@@ -188,9 +190,9 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
         )
     wanted = _PLATFORMS.get(name.lower())
     held = config.get(wanted) if wanted else {}
-    if not isinstance(held, dict):
+    if held is None:
         yield absence(place, "platform.config", f"platform {name} usually needs {wanted}")
-    elif wanted:
+    elif wanted and isinstance(held, dict):
         for needed in _NEEDED[name.lower()]:
             if all(held.get(one) is None for one in needed):
                 yield absence(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
@@ -256,9 +258,8 @@ def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
         *(item for _, item in [*sources, *files]),
         *(outputs.values() if isinstance(outputs, dict) else ()),
     ]
-    if any(isinstance(path, str) and "oss://" in path for path in paths) and not isinstance(
-        config.get("oss_config"), dict
-    ):
+    is_used = any(isinstance(path, str) and "oss://" in path for path in paths)
+    if is_used and config.get("oss_config") is None:
         yield absence(at, "storage.oss", "oss:// paths usually need oss_config")
 
 
@@ -271,7 +272,7 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
     elif isinstance(weights, dict) and [*weights.values()].count(0) == len(weights):
         what = "every weight is 0, so all trials are equally good"
         yield warning(f"{at}/metric_dict", "metric.empty", what)
-    if kind == "table" and not isinstance(config.get("odps_config"), dict):
+    if kind == "table" and config.get("odps_config") is None:
         yield absence(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
     if isinstance(weights, dict) and kind in ("stdout", "summary", "table", "json"):
         yield from _check_patterns(weights, at) if kind == "stdout" else _check_names(weights, at)
@@ -282,7 +283,7 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
         named = re.fullmatch(_COMMAND, source)
         number, role = named.groups() if named else ("", None)
         place = f"{at}/metric_source/{index}"
-        if number and isinstance(commands, list) and not 1 <= int(number[:9]) <= len(commands):
+        if number and commands and isinstance(commands, list) and not 1 <= int(number[:9]) <= len(commands):
             yield warning(place, "metric-source.command", _describe_commands(len(commands)))
         if role and role.lower() != "worker":
             what = "the only role that the service documents is worker"
@@ -327,6 +328,8 @@ def _find_pattern_problem(pattern: str) -> str | None:
         return "the engine has no classes such as [:digit:]; write [0-9]"
     if re.fullmatch(_DELIMITED, pattern):
         return "the slashes around it are part of the pattern; remove them"
+    if re.fullmatch(_RAW, pattern):
+        return "the r and the quotes around it are part of the pattern; remove them"
     try:
         # Python's warnings about sets in sets are for its programmers, and would go to standard error. What is
         # ignored is the same for all threads, so only one at a time may change it and change it back.
@@ -354,17 +357,25 @@ def _drop_caseless(flags: re.Match[str]) -> str:
 
 
 def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+    written = get_object(config, "platform_config").get("cmd")
+    commands = written if isinstance(written, list) else []
     found = [
-        (index, set(re.findall(_PLACEHOLDER, cmd)))
-        for index, cmd in get_strings(config, "platform_config", "cmd")
+        (index, command, set(re.findall(_PLACEHOLDER, command)))
+        for index, command in enumerate(commands)
+        if isinstance(command, str)
     ]
     space = get_object(config, "search_space")
     defined = set(names_in(space))
-    if not isinstance(config.get("search_space"), (dict, type(None))):
+    is_bare = isinstance(space.get("_type"), str) or isinstance(space.get("_value"), list)
+    if is_bare or not isinstance(config.get("search_space"), (dict, type(None))):
         return  # reported already
     # Also the names that a finding suggests: to report them as unused would report one mistake twice.
-    used: set[str] = set().union(*(names for _, names in found))
-    for index, names in found:
+    used: set[str] = set().union(*(names for _, _, names in found))
+    for index, command, names in found:
+        escaped = re.search(_ESCAPED, command)
+        if escaped and escaped[0][1:] in (defined | _BUILT_IN):
+            what = f"{escaped[0][:60]} becomes a $ and the value; write {escaped[0][1:60]}"
+            yield warning(f"{at}/platform_config/cmd/{index}", "placeholder.form", what)
         for name in sorted(names - defined - _BUILT_IN):
             place = f"{at}/platform_config/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
@@ -379,11 +390,21 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
     for finding in _check_other_forms(config, defined, at):
         used.update(re.findall(_PLACEHOLDER, finding.violation.message.partition("did you mean ")[2]))
         yield finding
-    # Without a readable command nothing is known about the use of names.
-    all_used = config.get("params_config") is not None or bool(used & _EVERYTHING) or not found
-    for name in space:
-        place = f"{at}/search_space{pointer_to(name)}"
-        if not re.fullmatch(_PLACEHOLDER, name):
+    # Unless every command can be read, nothing is known about the use of names.
+    is_read = bool(found) and len(found) == len(commands)
+    if config.get("params_config") is not None or used & _EVERYTHING or not is_read:
+        used.update(space)
+    yield from _check_parameters(space, used, f"{at}/search_space")
+
+
+def _check_parameters(space: JsonObject, used: Container[str], at: str) -> Iterator[Finding]:
+    """Warn about parameters whose name replaces nothing that is meant, or is not among those `used`."""
+    for name, spec in space.items():
+        place = f"{at}{pointer_to(name)}"
+        is_odd = not re.fullmatch(_PLACEHOLDER, name)
+        if (is_odd or name not in used) and is_level(spec):
+            continue  # it is no parameter, but has some
+        if is_odd:
             word = re.fullmatch(_ONE_WORD, name[:_LONGEST_PATTERN])
             hint = f"; did you mean ${{{word[1]}}}?" if word else ""
             what = f"not of the form ${{name}}, so it replaces plain words{hint}"
@@ -392,8 +413,8 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
             yield warning(
                 place, "search-space.name", "the engine has a value of this name; choose another name"
             )
-        elif name not in used and not all_used:
-            yield warning(
+        elif name not in used:
+            yield absence(
                 place, "search-space.unused", "no command uses it, and there are no parameter files"
             )
 
@@ -451,9 +472,10 @@ def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]
         meant = given[: -len("tuner")] if name.endswith("tuner") else given
         what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(meant, _TUNERS)}"
         yield warning(f"{at}/tuner/name", "tuner.unknown", what)
-    if name in _NEED_MODE and mode is None:
+    is_absent = mode is None and isinstance(get_member(tuner, "class_args"), (dict, type(None)))
+    if name in _NEED_MODE and is_absent:
         yield absence(f"{at}/tuner", "tuner.mode", f"{_NAMES[name]} needs optimize_mode")
-    elif name in _OWN_MODES and mode is None:
+    elif name in _OWN_MODES and is_absent:
         what = f"without optimize_mode {_OWN_MODES[name]}; set it to maximize or minimize"
         yield absence(f"{at}/tuner", "tuner.mode", what)
     if mode is not None and mode not in OPTIMIZE_MODES:
@@ -619,6 +641,8 @@ def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Fi
 
 def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     run = get_object(config, "yml_config")
+    if not isinstance(config.get("yml_config"), (dict, type(None))):
+        return  # reported by the models
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
         if isinstance(number, (int, float)) and number <= 0 and number is not False:
@@ -629,7 +653,7 @@ def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
     if trials is None and not run.get("debug"):
         what = "nothing limits the number of trials; set yml_config.max_trial_number"
         yield absence(f"{at}/yml_config" if run else at, "run.unlimited", what)
-    elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency:
+    elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency and trials % 1 == 0:
         what = f"more than max_trial_number, which is {trials}"
         yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
     space = config.get("search_space")

@@ -46,7 +46,7 @@ _MOST_TAG_CHARACTERS = 128
 # write a secret; how languages write a value that is not there; and
 # what people write who mean to fill it in later. `[name]`, `todo` and `my-name` may be real names.
 _PLACEHOLDER = (
-    r"\$[{(][A-Za-z_][^{}()]{0,60}[})]|\{\{.{0,60}\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|#\{[^{}]+\}"
+    r"\$\{[A-Za-z_][^{}]{0,60}\}|\$\([A-Za-z_][^{}()]{0,60}\)|\{\{.{0,60}\}\}|\{[A-Za-z_][A-Za-z0-9_]*\}|#\{[^{}]+\}"
     r"|%\([A-Za-z_][A-Za-z0-9_]*\)[ds]|(?<![0-9%])%s(?![0-9A-Za-z])|<%.*%>|@@[^@\s]+@@"
     r"|\A(?:\$[A-Z_]+|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\[[A-Za-z]+[ _-][A-Za-z _-]+\])\Z"
     r"|\A(?:\*{3,}|(?i:redacted|\[(?:redacted|masked)\])|\(sensitive value\))\Z|\A(?:vault:|op://)"

@@ -87,7 +87,7 @@ def test_each_platform_needs_its_configuration(name, needed):
     if needed:
         assert message(without).endswith(f"usually needs {needed}")
         assert name in message(without)
-        assert places({**without, needed: []}) == expected
+        assert places({**without, needed: None}) == expected
         complete = dict(COMPLETE.values())[needed]
         assert places({**without, needed: complete}) == []
 
@@ -284,7 +284,7 @@ def test_a_metric_has_a_name():
 
 def test_a_table_needs_the_configuration_of_maxcompute():
     """The type `table`, and no other, usually needs `odps_config`."""
-    for held in (DELETE, []):
+    for held in (DELETE, None):
         changes = {**DLC, "odps_config": held}
         assert places(changes) == ["metric-type.odps metric_config/metric_type"]
         assert places({**changes, "metric_config/metric_type": "summary"}) == []
@@ -355,6 +355,10 @@ def test_the_commands_are_counted():
         ("a=([[:digit:]]+)", "write [0-9]"),
         ("/a=(.*)/", "the slashes"),
         ("/a=(.*)/i", "the slashes"),
+        ('r"a=(.*)"', "the r and the quotes"),
+        ("R'a=(.*)'", "the r and the quotes"),
+        ("'a=(.*)'", None),
+        ('"a": "(.*)"', None),
         ("(a", "is invalid"),
         ("a(?i)(b)", "is invalid"),
         ("(?<value>.*)", "is invalid; a named group is (?P<name>...)"),
@@ -533,6 +537,13 @@ def test_other_forms_of_a_placeholder(command, shown):
     for form, (_, text) in zip(shown, found, strict=True):
         assert text.startswith(form)
         assert text.endswith(f"; did you mean ${{{form.strip('$(){}% ')}}}?")
+
+
+def test_an_escaped_placeholder_keeps_its_dollar_sign():
+    """The tool whose escape it is, such as Terraform, would have removed one of the two."""
+    assert check({COMMANDS: ["run ${centres} a$$b", "run $${centres}"]}) == [
+        (f"placeholder.form {COMMANDS}/1", "$${centres} becomes a $ and the value; write ${centres}")
+    ]
 
 
 def test_other_forms_after_a_command_that_uses_every_name():

@@ -73,8 +73,18 @@ def test_a_key_that_is_confused_with_another(key, found):
 @pytest.mark.parametrize(
     "text",
     [
-        *("${DATE}", "tune-${run_1}", "$(date)", "$[x} ${y}", "{{ run }}", "a{{}}", "$NAME", "<name>"),
-        "<your key>",
+        *(
+            "${DATE}",
+            "tune-${run_1}",
+            "${timestamp()}",
+            "$(date)",
+            "$[x} ${y}",
+            "{{ run }}",
+            "a{{}}",
+            "$NAME",
+            "<name>",
+        ),
+        *("<your key>", "${timestamp()}"),
         *("YOUR_WORKSPACE_ID", "your-workspace-id", "Your name", "changeme", "CHANGE_ME", "TODO", "TBD"),
         *("FIXME", "my_project"),
         *("EXAMPLE-ACCESS-KEY-ID", "EXAMPLE-ACCESS-KEY-SECRET", "%WORKSPACE%", "{workspace}", "{run_1}"),

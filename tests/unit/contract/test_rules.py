@@ -1302,12 +1302,36 @@ def test_a_document_of_another_form_is_recognized(document, hint):
         (("/experiment/Tag", [{"key": "a"}]), {"unknown-member"}),
         (("/idempotencyKey", "\u2028"), {"idempotency-key"}),
         (("/idempotencyKey", "\x85k"), {"idempotency-key"}),
+        ((c("odps_config"), "cn-shanghai"), {"type"}),
+        ((c("yml_config"), [{"max_trial_number": 3}]), {"type"}),
+        ((c("yml_config/tuner/class_args"), "maximize"), {"type"}),
+        ((c("yml_config/max_trial_number"), 1.5), {"type"}),
+        ((c("platform_config/cmd"), ["pai", ["pai", "-Dk=${centres}"]]), {"type"}),
+        ((c("platform_config/cmd"), []), {"platform.command"}),
+        ((c("search_space"), {"_type": "choice", "_value": [2, 3]}), {"search-space.spec"}),
+        ((c("search_space"), {"model": {"${centres}": SPEC}}), {"search-space.spec"}),
     ],
 )
 def test_one_mistake_is_reported_once(change, rules):
     """What cannot be read causes no warnings about its names or characters, nor a name that is written wrongly."""
     rejected, warned = check(changed(*STDOUT, change))
     assert {rule for rule, _ in [*rejected, *warned]} == rules
+
+
+@pytest.mark.parametrize("section", ["odps_config", "oss_config", "params_config"])
+def test_a_section_that_cannot_be_read_is_not_missing(section):
+    """It is reported for its type alone, or for its place, and not for the lack of what it has."""
+    base = changed(
+        (c("params_config/params_src_dst_filepath"), ["oss://a/b,oss://a/c"]),
+        (c("oss_config"), {"role_arn": "r"}),
+        (c("platform_config/cmd/0"), "pai -Dconfig=oss://a/c"),
+    )
+    config = base["experiment"]["HpoExperimentConfiguration"]
+    assert check(base) == ([], [])
+    section_read = config.pop(section)
+    assert check({**base, section: section_read}) == ([("unknown-member", f"/{section}")], [])
+    config[section] = [section_read, section_read]
+    assert check(base) == ([("type", c(section))], [])
 
 
 @pytest.mark.parametrize(
