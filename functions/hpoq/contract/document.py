@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import takewhile
 
@@ -55,7 +55,8 @@ class LocatedObject:
     that text. No pointer can lead into a text, so `prefix` is then the place of the object inside it.
 
     `is_event` is set if there is a CloudEvent around the object. `trace` is its `traceparent`, `anonymous` says why
-    it does not identify the object, or is empty if it does, and `warnings` are those about its attributes.
+    it does not identify the object, or is empty if it does. `violations` and `warnings` are those about its
+    attributes.
     """
 
     value: JsonObject
@@ -64,6 +65,7 @@ class LocatedObject:
     trace: JsonValue = None
     is_event: bool = False
     anonymous: str = ""
+    violations: tuple[Violation, ...] = ()
     warnings: tuple[Violation, ...] = ()
 
     def violation(self, pointer: str, rule: str, message: str) -> Violation:
@@ -99,13 +101,17 @@ def _open_object(text: bytes) -> LocatedObject:
 def _open_text(inner: bytes) -> LocatedObject:
     """Return the request in a document that is one string; `inner` is the JSON in it."""
     text = LocatedObject({}, text_at="")
+
+    def move(violations: Iterable[Violation]) -> tuple[Violation, ...]:
+        return tuple(text.violation(one.pointer, one.rule, one.message) for one in violations)
+
     try:
         found = _open_object(inner)
     except RequestRejected as exc:
-        moved = [text.violation(one.pointer, one.rule, one.message) for one in exc.violations]
-        raise RequestRejected(moved) from None
-    warnings = tuple(text.violation(one.pointer, one.rule, one.message) for one in found.warnings)
-    return replace(found, prefix=f"{found.text_at or ''}{found.prefix}", text_at="", warnings=warnings)
+        raise RequestRejected(move(exc.violations)) from None
+    prefix = f"{found.text_at or ''}{found.prefix}"
+    violations, warnings = move(found.violations), move(found.warnings)
+    return replace(found, prefix=prefix, text_at="", violations=violations, warnings=warnings)
 
 
 def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
@@ -266,14 +272,31 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
         if event["specversion"] == 1:
             message = 'specversion must be the string "1.0"'
         raise _reject("cloudevent.specversion", message, "/specversion")
-    _reject_misplaced(event)
+    misplaced = [
+        name
+        for name, value in event.items()
+        if (name in MISPLACED_ALWAYS and value is not None)
+        or (name in MISPLACED_OBJECTS and isinstance(value, (dict, list)))
+    ]
+    what = "a member of the request, which belongs in data; next to data it would have no effect"
     found = LocatedObject(
         {},
         trace=event.get("traceparent"),
         is_event=True,
         anonymous="" if identify_event(event) else _ANONYMOUS,
+        violations=tuple(Violation(f"/{name}", "cloudevent.member", what) for name in misplaced),
         warnings=tuple(_find_ignored(event)),
     )
+    if found.violations and event.get("data") is None and event.get("data_base64") is None:
+        raise RequestRejected(found.violations)  # what its data lacks is beside it
+    try:
+        return _open_data(event, found)
+    except RequestRejected as exc:
+        raise RequestRejected([*found.violations, *exc.violations]) from None
+
+
+def _open_data(event: JsonObject, found: LocatedObject) -> LocatedObject:
+    """Return the request in the data of `event`, of which `found` has the attributes."""
     data, encoded = event.get("data"), event.get("data_base64")
     if encoded is None:
         if data is None:
@@ -295,19 +318,6 @@ def _open_cloud_event(event: JsonObject) -> LocatedObject:
         _reject_encoded(encoded.encode(), "data_base64", at)
     inner = _require_object(_parse(unwrap_text(decoded), at), at)
     return replace(found, value=inner, text_at=at)
-
-
-def _reject_misplaced(event: JsonObject) -> None:
-    """Raise RequestRejected if a CloudEvent has members of a request, which would have no effect outside its data."""
-    misplaced = [
-        name
-        for name, value in event.items()
-        if (name in MISPLACED_ALWAYS and value is not None)
-        or (name in MISPLACED_OBJECTS and isinstance(value, (dict, list)))
-    ]
-    if misplaced:
-        what = "a member of the request, which belongs in data; next to data it would have no effect"
-        raise RequestRejected([Violation(f"/{name}", "cloudevent.member", what) for name in misplaced])
 
 
 def _note_attributes(found: LocatedObject, attributes: Mapping[str, str]) -> LocatedObject:

@@ -133,9 +133,9 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     # A stop needs no identity.
     if source.anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", source.anonymous), *warned)
-    if request is None or violations.kept:
+    if request is None or violations.kept or source.violations:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
-        located = opened.locate(violations, mask)
+        located = (*source.violations, *opened.locate(violations, mask))
         raise RequestRejected(located, name=name, workspace_id=workspace_id, warnings=warned)
     if request.traceparent is None and isinstance(source.trace, str) and is_traceparent(source.trace):
         request = request.model_copy(update={"traceparent": source.trace})

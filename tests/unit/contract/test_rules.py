@@ -488,13 +488,25 @@ def test_repeated_members_are_reported_together():
 
 
 def test_members_of_a_request_beside_data_are_reported_together():
-    """Each belongs in data. A null is ignored, and so is what may be an attribute of the CloudEvent."""
+    """Each belongs in data, and hides nothing that is wrong there. A null, or a possible attribute, is ignored."""
     event = {"specversion": "1.0", "data": {"experiment": {}}}
     with pytest.raises(RequestRejected) as caught:
         parse_request(json.dumps({**event, "guard": {"maxHours": 1}, "dryRun": True, "stop": None}).encode())
     found = caught.value.violations
     assert pairs(found) == [("cloudevent.member", "/guard"), ("cloudevent.member", "/dryRun")]
     assert all("belongs in data" in one.message for one in found)
+    misplaced = [("cloudevent.member", "/idempotencyKey")]
+    encoded = base64.b64encode(b'{"experiment": 5}').decode()
+    for data, others in [
+        ({"data": {"experiment": 5}}, [("type", "/data/experiment")]),
+        ({"data": '{"experiment": 5}'}, [("type", "/data")]),
+        ({"data": None, "data_base64": encoded}, [("type", "/data_base64")]),
+        ({"data": 5}, [("document.shape", "/data")]),
+        ({"data": None}, []),
+    ]:
+        assert check({**event, "idempotencyKey": "k", **data})[0] == misplaced + others
+    text = json.dumps(json.dumps({**event, "idempotencyKey": "k", "data": {"experiment": 5}})).encode()
+    assert check(text)[0] == [("cloudevent.member", ""), ("type", "")]
     for value in (None, "a", 1, True):
         assert check({**event, "guard": value, "stop": value, "experiment": value, "dryRun": None})[0] == []
 
