@@ -70,7 +70,7 @@ def run(server, *command, **environ):
 
 
 def table():
-    """Return the rows of the README: version, calls tried and calls passed, by language and client."""
+    """Return the rows of the README: the version and the number of calls, by language and client."""
     text = README.read_text(encoding="utf-8").partition("## Clients that were tried")[2].partition("\n## ")[0]
     rows = [
         [cell.strip().strip("`") for cell in row.split("|")] for row in re.findall(r"(?m)^\|(.+)\|$", text)
@@ -84,8 +84,8 @@ def check(language, reports):
         failed = {name: error for name, error in report["checks"].items() if error}
         assert failed == {}, f"{report['client']}:\n" + "\n".join(failed.values())
         count = str(len(report["checks"]))
-        version, *counts = table()[language, report["client"]]
-        assert counts == [count, count], report["client"]
+        version, listed = table()[language, report["client"]]
+        assert listed == count, report["client"]
         # A client that is not pinned may be a newer one.
         if f"{report['client']}=={version}" in PINS or report["client"] in NPM:
             assert version == report["version"]
