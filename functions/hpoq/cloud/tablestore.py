@@ -36,19 +36,14 @@ _KINDS: dict[str, type[CallError]] = {
     "OTSNoPermissionAccess": Denied,
     "OTSQuotaExhausted": Denied,
     # The service has not carried out a call that it answers with one of these; the SDK repeats even writes.
-    **dict.fromkeys(
-        (
-            "OTSRowOperationConflict",
-            "OTSTableNotReady",
-            "OTSPartitionUnavailable",
-            "OTSServerBusy",
-            "OTSNotEnoughCapacityUnit",
-            "OTSOperationConflict",
-            "OTSOperationThrottled",
-            "OTSCapacityUnitExhausted",
-        ),
-        Throttled,
-    ),
+    "OTSRowOperationConflict": Throttled,
+    "OTSTableNotReady": Throttled,
+    "OTSPartitionUnavailable": Throttled,
+    "OTSServerBusy": Throttled,
+    "OTSNotEnoughCapacityUnit": Throttled,
+    "OTSOperationConflict": Throttled,
+    "OTSOperationThrottled": Throttled,
+    "OTSCapacityUnitExhausted": Throttled,
 }
 
 

@@ -14,20 +14,25 @@ uses them: log lines, events, error messages, the command line and the console.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
 
 class Assigned(Generic[_T]):
-    """Sets a context variable within a context. A class, because `contextmanager` takes twice the time."""
+    """Sets a context variable within a context, and yields `yielded`.
 
-    def __init__(self, variable: ContextVar[_T], value: _T) -> None:
+    A class, because `contextmanager` takes two to four times as long.
+    """
+
+    def __init__(self, variable: ContextVar[_T], value: _T, yielded: Any = None) -> None:
         self._variable = variable
         self._value = value
+        self._yielded = yielded
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Any:
         self._token = self._variable.set(self._value)
+        return self._yielded
 
     def __exit__(self, *_raised: object) -> None:
         self._variable.reset(self._token)

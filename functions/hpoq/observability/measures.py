@@ -193,22 +193,8 @@ def trace_message(parent: str | None, attributes: Mapping[str, str]) -> Abstract
     """
     measures = _current.get()
     if measures is None or measures.spans is None:
-        return _PassedOn(parent)
+        return Assigned(_traceparent, parent, _ignore)
     return _record_message(measures.spans, parent, attributes)
-
-
-class _PassedOn:
-    """Passes the trace of a request on. A class, because `contextmanager` takes four times as long."""
-
-    def __init__(self, parent: str | None) -> None:
-        self._parent = parent
-
-    def __enter__(self) -> SetAttributes:
-        self._token = _traceparent.set(self._parent)
-        return _ignore
-
-    def __exit__(self, *_raised: object) -> None:
-        _traceparent.reset(self._token)
 
 
 @contextmanager
