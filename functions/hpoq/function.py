@@ -29,7 +29,7 @@ from hpoq.idempotency.store import Store, open_store
 from hpoq.observability import Assigned, logs
 from hpoq.observability.measures import measure_time
 from hpoq.observability.redaction import known_secrets
-from hpoq.observability.telemetry import Exporter, Telemetry, open_exporter
+from hpoq.observability.telemetry import Telemetry, open_exporter
 from hpoq.placement import Placement, store_url
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
@@ -107,7 +107,10 @@ class Function:
         self._retry = RetryPolicy(attempts=self.settings.call_attempts)
         self._pace = Pace(self._clock)
         self._keys_by_id: dict[str, str] = {}
-        self._telemetry = Telemetry(self._clock, self._open_exporter())
+        exporter = None
+        if self.settings.opentelemetry:
+            exporter = open_exporter(environ.get("FC_FUNCTION_NAME") or "hpoq")
+        self._telemetry = Telemetry(self._clock, exporter)
         self._terms = _read_terms(self.settings)
         self._marking = Marking(
             in_tag=self.settings.marker != "description",
@@ -169,11 +172,6 @@ class Function:
         self._store.close()
         self._session.close()
         self._telemetry.close()
-
-    def _open_exporter(self) -> Exporter | None:
-        if not self.settings.opentelemetry:
-            return None
-        return open_exporter(self._environ.get("FC_FUNCTION_NAME") or "hpoq")
 
     def _read_credentials(self) -> Credentials:
         """Return the credentials of the current invocation, or the environment's outside of one.

@@ -7,7 +7,7 @@ and the event is delivered again.
 | module | |
 |---|---|
 | `decode` | from the event to its items, and from each item to the source that recognizes it |
-| `sources` | one pair of functions per source: recognize a payload, read its message |
+| `sources` | for each source, how to recognize a payload and to read its message |
 | `message` | what comes out: `Message` and `Undecodable` |
 | `identity` | what identifies a message in every delivery |
 | `body` | base64 around a message body |

@@ -1,8 +1,7 @@
 """The event sources: how each is recognized by its shape, and how a message is read from it.
 
 A trigger delivers the payload of its source, alone or as the `data` of a CloudEvent. `decode` tries every source
-of `BY_PAYLOAD` on it. To add a source, write a pair of functions, make a `Source` of them, add it to `BY_PAYLOAD`
-and add its name to `Kind`.
+of `BY_PAYLOAD` on it. To add a source, make a `Source`, and add it to `BY_PAYLOAD` and its name to `Kind`.
 
 The id of a message is what its source keeps over every delivery, with whatever makes it unique there. None of the
 ids that a delivery makes (FC's request id, the `id` of the CloudEvent around a message) serves if the source has
@@ -120,13 +119,14 @@ def _event_place(event: JsonObject) -> str | None:
 # queue is left out of the identity: a producer then knows the key from the answer to SendMessage.
 
 
-def _matches_smq(data: JsonObject) -> bool:
-    return "messageBody" in data or data.keys() == {"messageId", "requestId"}
-
-
 def _read_smq(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
     message = _read_body("smq", read_id(data.get("messageId")), data.get("messageBody"), item)
     return open_notification(message, item)
+
+
+SMQ = Source(
+    "smq", lambda data: "messageBody" in data or data.keys() == {"messageId", "requestId"}, _read_smq
+)
 
 
 # SMQ topic trigger, and the notifications that a topic pushes to a queue or to an HTTP trigger. The trigger's format
@@ -152,10 +152,6 @@ _TOPIC_MEMBERS = frozenset(
 )
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
 _REFERENCE = r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(lt|gt|quot|apos|amp));"
-
-
-def _matches_topic(data: JsonObject) -> bool:
-    return data.keys() >= {*_NOTIFICATION} or data.keys() == {"body", "attrs"}
 
 
 def _read_topic(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
@@ -230,13 +226,16 @@ def _resolve_reference(found: re.Match[str]) -> str:
     return chr(number) if number <= 0x10FFFF else found[0]
 
 
+SMQ_TOPIC = Source(
+    "smq-topic",
+    lambda data: data.keys() >= {*_NOTIFICATION} or data.keys() == {"body", "attrs"},
+    _read_topic,
+)
+
+
 # Kafka. `data` is a record; instance (in the CloudEvent's `subject`), topic, partition and offset identify it. The
 # record's own time stamp distinguishes a topic that was deleted and created again, whose offsets begin at 0 again.
 # `value` is text, base64 or a JSON value, depending on the trigger's data type setting.
-
-
-def _matches_kafka(data: JsonObject) -> bool:
-    return data.keys() >= {"topic", "partition", "offset", "value"}
 
 
 def _read_kafka(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
@@ -255,16 +254,15 @@ def _read_kafka(data: JsonObject, item: bytes, event: JsonObject) -> Message | U
     return _describe(message, subject=topic, time=read_whole_number(data.get("timestamp")))
 
 
+KAFKA = Source("kafka", lambda data: data.keys() >= {"topic", "partition", "offset", "value"}, _read_kafka)
+
+
 # RocketMQ, ApsaraMQ's or self-managed. `data` holds `body` and `systemProperties`, `userProperties` or `msgId`. The
 # unique key that the client sets when it sends (`UNIQ_KEY`; `msgId` if self-managed) stays the same over every
 # delivery. It is made of the client's address, process and time, which can be equal in two networks, so instance and
 # topic belong to a message's identity too. The documentation's sample event has no such key; for one, the id of the
 # CloudEvent stands in, which is the same when the event stream retries, but perhaps not when it reads the message
 # again. `body` is text, base64 or a JSON value, depending on the trigger's data type setting.
-
-
-def _matches_rocketmq(data: JsonObject) -> bool:
-    return "body" in data and bool(data.keys() & {"systemProperties", "userProperties", "msgId"})
 
 
 def _read_rocketmq(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
@@ -282,14 +280,17 @@ def _read_rocketmq(data: JsonObject, item: bytes, event: JsonObject) -> Message 
     return _describe(message, subject=data.get("topic"), attributes=data.get("userProperties"))
 
 
+ROCKETMQ = Source(
+    "rocketmq",
+    lambda data: "body" in data and bool(data.keys() & {"systemProperties", "userProperties", "msgId"}),
+    _read_rocketmq,
+)
+
+
 # RabbitMQ. `data` holds `envelope`, `props` and `body`. A broker numbers deliveries, not messages, so only the
 # `messageId` that a producer may set in the properties identifies a message, and only within its queue. The
 # CloudEvent's `subject` names instance, virtual host and queue; without the CloudEvent, exchange and routing key are
 # all that is known of the place.
-
-
-def _matches_rabbitmq(data: JsonObject) -> bool:
-    return data.keys() >= {"envelope", "props", "body"}
 
 
 def _read_rabbitmq(data: JsonObject, item: bytes, event: JsonObject) -> Message | Undecodable:
@@ -310,6 +311,9 @@ def _find_rabbitmq_place(data: JsonObject, event: JsonObject) -> dict[str, str |
     }
 
 
+RABBITMQ = Source("rabbitmq", lambda data: data.keys() >= {"envelope", "props", "body"}, _read_rabbitmq)
+
+
 # MQTT. An item holds `props`, with the topics and the client that sent the message, and `body`. Nothing in it
 # identifies the message, so its body must: as a CloudEvent, or by a key of the producer.
 
@@ -325,15 +329,14 @@ def _read_mqtt(data: JsonObject, item: bytes, _event: JsonObject) -> Message | U
     return _describe(_read_body("mqtt", None, _write_scalar(data["body"]), item), subject=topic)
 
 
+MQTT = Source("mqtt", _matches_mqtt, _read_mqtt)
+
+
 # HTTP trigger of a built-in runtime: one request as an object of `version` "v1"
 # (https://www.alibabacloud.com/help/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function). The request
 # id is FC's own: it stays the same if FC repeats an asynchronous call, while a client that repeats a call gets
 # another. A CloudEvent in binary mode is in the headers (`ce-source`, `ce-id`) and identifies its request. The body
 # may be a notification that an SMQ topic pushes.
-
-
-def _matches_http(data: JsonObject) -> bool:
-    return data.keys() >= {"rawPath", "headers", "requestContext"}
 
 
 def _read_http(data: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
@@ -364,12 +367,11 @@ def _read_http_body(data: JsonObject, item: bytes) -> Message | Undecodable:
     return Message("http", request_id, unwrap_base64(content))
 
 
+HTTP = Source("http", lambda data: data.keys() >= {"rawPath", "headers", "requestContext"}, _read_http)
+
+
 # EventBridge bus: a CloudEvent whose `source` and `id` together identify it, which a producer that repeats PutEvents
 # keeps. The message is the CloudEvent itself.
-
-
-def _matches_eventbridge(event: JsonObject) -> bool:
-    return "specversion" in event and "source" in event and "id" in event
 
 
 def _read_eventbridge(event: JsonObject, item: bytes, _event: JsonObject) -> Message | Undecodable:
@@ -381,14 +383,9 @@ def _read_eventbridge(event: JsonObject, item: bytes, _event: JsonObject) -> Mes
     return _describe(message, subject=event.get("aliyuneventbusname"), time=event.get("time"))
 
 
-SMQ = Source("smq", _matches_smq, _read_smq)
-SMQ_TOPIC = Source("smq-topic", _matches_topic, _read_topic)
-KAFKA = Source("kafka", _matches_kafka, _read_kafka)
-ROCKETMQ = Source("rocketmq", _matches_rocketmq, _read_rocketmq)
-RABBITMQ = Source("rabbitmq", _matches_rabbitmq, _read_rabbitmq)
-MQTT = Source("mqtt", _matches_mqtt, _read_mqtt)
-HTTP = Source("http", _matches_http, _read_http)
-EVENTBRIDGE = Source("eventbridge", _matches_eventbridge, _read_eventbridge)
+EVENTBRIDGE = Source(
+    "eventbridge", lambda event: event.keys() >= {"specversion", "source", "id"}, _read_eventbridge
+)
 
 BY_PAYLOAD = (SMQ, SMQ_TOPIC, KAFKA, ROCKETMQ, RABBITMQ, MQTT, HTTP)
 """The sources that a payload can be of. EventBridge takes the CloudEvents whose `data` is of none of them."""

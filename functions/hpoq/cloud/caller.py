@@ -77,7 +77,8 @@ class Retries:
         self._failed += 1
         if isinstance(error, UnknownEnd):
             self._unknown = error
-        wait = self._wait_seconds(error)
+        bound = min(self._policy.cap_seconds, self._policy.base_seconds * 2.0 ** (self._failed - 1))
+        wait = (error.retry_after or 0.0) + self._budget.clock.random() * bound
         is_last = self._failed >= self._policy.attempts
         latest = self._budget.seconds_left() - self._budget.least_seconds
         if is_last or not isinstance(error, self._retry_on) or wait >= latest:
@@ -86,10 +87,6 @@ class Retries:
             raise error
         count("retries")
         self._budget.clock.sleep(wait)
-
-    def _wait_seconds(self, error: CallError) -> float:
-        bound = min(self._policy.cap_seconds, self._policy.base_seconds * 2.0 ** (self._failed - 1))
-        return (error.retry_after or 0.0) + self._budget.clock.random() * bound
 
 
 def is_own_answer(response: Response) -> bool:

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from functools import partial
 
 from fcruntime.dataclass import replace
-from fcruntime.jsonvalue import JsonObject, JsonValue, write_compact
+from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
 from hpoq.cloud.answers import Answer, error_of, read_json, text_member
 from hpoq.cloud.caller import ServiceClient
@@ -110,18 +110,13 @@ def _read_answer(count: int, response: Response, credentials: Credentials) -> No
     if not isinstance(entries, list) or failed is None:
         raise _make_unreadable(answer)
     for entry in entries:
-        refusal = _find_refusal(entry if isinstance(entry, dict) else {})
-        if refusal is not None:
-            code, message = refusal
+        members = entry if isinstance(entry, dict) else {}
+        code = text_member(members, "ErrorCode") or ""
+        if code.lower() not in _ACCEPTED:
+            message = text_member(members, "ErrorMessage") or ""
             raise _make_error(replace(answer, code=code, message=message, names_request=True), credentials)
     if failed != "0" or sum(isinstance(entry, dict) for entry in entries) != count:
         raise _make_unreadable(answer)
-
-
-def _find_refusal(entry: JsonObject) -> tuple[str, str] | None:
-    """Return the code and the message with which an event was refused, or None if it was accepted."""
-    code = text_member(entry, "ErrorCode") or ""
-    return None if code.lower() in _ACCEPTED else (code, text_member(entry, "ErrorMessage") or "")
 
 
 def _make_error(answer: Answer, credentials: Credentials) -> CallError:

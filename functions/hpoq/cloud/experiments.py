@@ -109,7 +109,7 @@ def read_experiment(row: JsonValue) -> Experiment:
         status=read_status(row),
         tags=_read_tags(find_member(row, "Tags")),
         created_at=read_time(text_member(row, "GmtCreateTime")),
-        deleted=_read_flag(find_member(row, "Deleted")),
+        deleted=str(find_member(row, "Deleted")).lower() in ("1", "true"),
         modified_at=read_time(text_member(row, "GmtModifiedTime")),
         trials=_read_counts(find_member(row, "TrialStatus")),
         configuration=configuration if isinstance(configuration, dict) else {},
@@ -156,17 +156,14 @@ def _read_tags(value: JsonValue) -> tuple[tuple[str, str], ...]:
     for tag in value:
         if not isinstance(tag, dict):
             raise Unreadable("a tag of an experiment is not an object")
-        key, text = (_read_first(tag, name, f"Tag{name}") for name in ("Key", "Value"))
+        key, text = text_member(tag, "Key"), text_member(tag, "Value")
+        key = text_member(tag, "TagKey") if key is None else key
+        text = text_member(tag, "TagValue") if text is None else text
         # The documentation does not require a key, but one under another name must not be ignored.
         if key is None and tag.keys() - {"Key", "Value", "key", "value"}:
             raise Unreadable("a tag of an experiment has an unknown form")
         pairs += [] if key is None else [(key, text or "")]
     return tuple(pairs)
-
-
-def _read_first(members: JsonObject, *names: str) -> str | None:
-    found = (text_member(members, name) for name in names)
-    return next((text for text in found if text is not None), None)
 
 
 def _read_counts(value: JsonValue) -> tuple[tuple[str, int], ...] | None:
@@ -181,10 +178,6 @@ def read_status(members: JsonObject) -> str | None:
     """Return the status of an experiment or a trial in capitals, as all are documented, or None if it has none."""
     status = text_member(members, "Status")
     return None if status is None else status.strip().upper()
-
-
-def _read_flag(value: JsonValue) -> bool:
-    return str(value).lower() in ("1", "true")
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -78,11 +78,8 @@ def decode_rows(response: bytes) -> list[dict[str, ColumnValue] | None]:
     rows = [
         dict(fields(value)) for number, value in fields(tables[0]) if number == 2 and isinstance(value, bytes)
     ]
-    return [_decode_item(row.get(4), is_ok=row.get(1, 1) != 0) for row in rows]
-
-
-def _decode_item(row: int | bytes | None, *, is_ok: bool) -> dict[str, ColumnValue] | None:
-    return _decode_columns(row) if is_ok and isinstance(row, bytes) and row else None
+    cells = [row.get(4) if row.get(1, 1) != 0 else None for row in rows]
+    return [_decode_columns(row) if isinstance(row, bytes) and row else None for row in cells]
 
 
 def encode_get_range(table: str, column: str, after: str | None, limit: int) -> bytes:
@@ -240,7 +237,6 @@ def _encode_cell_head(name: str) -> tuple[bytes, int]:
 
 
 def _finish_row(*sections: tuple[bytes, bytes]) -> bytes:
-    """Return the row that consists of `sections`."""
     checks = b"".join(checks for _, checks in sections)
     body = b"".join(cells for cells, _ in sections)
     return struct.pack("<I", _HEADER) + body + bytes([_TAG_ROW_CRC, crc8(checks + b"\x00")])

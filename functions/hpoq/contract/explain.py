@@ -106,7 +106,7 @@ _UNKNOWN = "unknown member"
 _ONLY_BODY = "remove it: a request has only the body of the call"
 # Names from other tools, or from one object further down, and what is meant by them.
 _MEANT = {
-    name: what
+    fold_name(name): what
     for what, names in (
         ("it belongs in class_args of yml_config.tuner", "optimize_mode seed"),
         ("write name", "builtinTunerName builtinAssessorName className"),
@@ -347,12 +347,9 @@ def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] 
         return "must be a number that fits into a double; the largest is about 1.8e308"
     hint = _hint_at_value(kind, given, name) or _hint_at_object(given, held)
     if given == []:
-        hint = _INSTEAD_OF_EMPTY.get(name, "" if _needs_members(held) else hint)
+        needs_members = held is not None and any(one.is_required() for one in held.model_fields.values())
+        hint = _INSTEAD_OF_EMPTY.get(name, "" if needs_members else hint)
     return f"must be {_EXPECTED.get(kind, 'valid')}, not {describe_type(given)}{hint}"
-
-
-def _needs_members(model: type[BaseModel] | None) -> bool:
-    return any(field.is_required() for field in model.model_fields.values()) if model else False
 
 
 def _hint_at_key(given: JsonValue) -> str:
@@ -542,7 +539,7 @@ def _hint_at_meaning(
     if is_body and re.match(r"Tag\.[0-9]+\.", name):
         return f"{_UNKNOWN}; write Tag as an array{_FORM_OF_TAGS.removeprefix('; write')}"
     is_spelt = any(folded == fold_name(member) for member in members)
-    meant = None if is_spelt or (folded == "seed" and _ARGUMENTS in members) else _list_meant().get(folded)
+    meant = None if is_spelt or (folded == "seed" and _ARGUMENTS in members) else _MEANT.get(folded)
     if meant is not None:
         return f"{_UNKNOWN}; {meant}"
     inner = [member for member, model in members.items() if name in list_members(model)]
@@ -569,12 +566,6 @@ def _hint_at_missing(holder: type[BaseModel] | None, given: JsonObject) -> str:
     ((name, field),) = missing.items()
     kind = next((kind for kind in (list, dict) if kind.__name__ in str(field.annotation)), str)
     return f"; did you mean {name}?" if isinstance(unknown[0], kind) and name != "experiment" else ""
-
-
-@cache
-def _list_meant() -> dict[str, str]:
-    """Return what to do about a name of another tool, by its folded name."""
-    return {fold_name(name): what for name, what in _MEANT.items()}
 
 
 def _hint_at_place(

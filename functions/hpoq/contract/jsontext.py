@@ -390,14 +390,17 @@ def _duplicate_error(value: JsonValue, ambiguous: list[tuple[JsonObject, list[st
     """
     repeated = {id(item): [[name] for name in names] for item, names in ambiguous}
     paths = _find_paths(value, lambda item: repeated.get(id(item), ()))
-    first, *others = [_describe_duplicate(path) for path in islice(paths, _MOST_REPEATED)]
+    first, *others = [
+        JsonError(
+            "json.duplicate-key",
+            f"the member {json.dumps(path[-1][:_SHOWN])} occurs more than once in one object",
+            name=path[-1],
+            pointer=pointer_to(*path),
+        )
+        for path in islice(paths, _MOST_REPEATED)
+    ]
     first.others = others
     return first
-
-
-def _describe_duplicate(path: list[str]) -> JsonError:
-    message = f"the member {json.dumps(path[-1][:_SHOWN])} occurs more than once in one object"
-    return JsonError("json.duplicate-key", message, name=path[-1], pointer=pointer_to(*path))
 
 
 def _find_path(value: JsonValue, matches: Callable[[JsonValue], bool]) -> list[str]:

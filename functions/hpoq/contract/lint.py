@@ -284,16 +284,13 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
         number, role = named.groups() if named else ("", None)
         place = f"{at}/metric_source/{index}"
         if number and commands and isinstance(commands, list) and not 1 <= int(number[:9]) <= len(commands):
-            yield warning(place, "metric-source.command", _describe_commands(len(commands)))
+            count = "is 1 command" if len(commands) == 1 else f"are {len(commands)} commands"
+            yield warning(place, "metric-source.command", f"there {count}, counted from cmd1")
         if role and role.lower() != "worker":
             what = "the only role that the service documents is worker"
             if re.fullmatch(_COMMAND, role):
                 what = f"{role} is not a role; write each command as an item of its own"
             yield warning(place, "metric-source.command", what)
-
-
-def _describe_commands(count: int) -> str:
-    return f"there {'is 1 command' if count == 1 else f'are {count} commands'}, counted from cmd1"
 
 
 def _check_names(weights: JsonObject, at: str) -> Iterator[Finding]:

@@ -323,14 +323,11 @@ def _check_nested_choices(choices: list[JsonObject], at: str, hints: Hints) -> I
         what = "the same _name as before; results do not show which of them was chosen"
         yield warning(f"{at}/{index}/_name", "search-space.repeated", what)
     for index, choice in enumerate(choices):
-        yield from _check_nested(choice, f"{at}/{index}", hints)
-
-
-def _check_nested(item: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
-    if not isinstance(item["_name"], str):
-        what = "the _name of a nested choice should be a string"
-        yield warning(f"{at}/_name", "search-space.choice", what)
-    yield from check_space({name: spec for name, spec in item.items() if name != "_name"}, at, hints)
+        place = f"{at}/{index}"
+        if not isinstance(choice["_name"], str):
+            what = "the _name of a nested choice should be a string"
+            yield warning(f"{place}/_name", "search-space.choice", what)
+        yield from check_space({name: spec for name, spec in choice.items() if name != "_name"}, place, hints)
 
 
 def _check_range(kind: str, value: list[JsonValue], at: str) -> Iterator[Finding]:

@@ -202,9 +202,10 @@ class Creator:
                 # A date in an answer may be wrong, so only a clock that is behind is corrected by it.
                 present = self.clock.now() - min(self.client.clock_error(), 0.0)
                 doubt_until = lifecycle.limit_doubt(doubt_until, present, self.terms)
-                if not self._can_wait(claim, doubt_until):
+                wait = doubt_until - self.client.present_time()
+                if wait + self.limits.start_seconds > self.search_budget(claim).seconds_left():
                     return Postponed(claim, _IN_DOUBT, doubt_until, counts=False)
-                self.clock.sleep(doubt_until - self.client.present_time())
+                self.clock.sleep(wait)
                 found = self._find(claim, experiment, thorough=True)
         except CallError as exc:
             return self._postpone(claim, exc, doubt_until)
@@ -250,10 +251,6 @@ class Creator:
         # A proxy may give the answer that got lost to another create. The marker proves which one it belongs to.
         self.keys_by_id[found.experiment_id] = claim.key
         return Created(claim, found.experiment_id, adopted=True)
-
-    def _can_wait(self, claim: Record, doubt_until: float) -> bool:
-        wait = doubt_until - self.client.present_time()
-        return wait + self.limits.start_seconds <= self.search_budget(claim).seconds_left()
 
     def _create(self, experiment: JsonObject, claim: Record) -> Ending:
         if self.limits.calls_end_at - self.clock.monotonic() < self.limits.start_seconds:

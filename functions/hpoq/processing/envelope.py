@@ -82,7 +82,10 @@ def seal(envelope: Envelope) -> bytes:
     for name, time in (("since", envelope.since), ("renewed", envelope.renewed)):
         if time is not None:
             header[name] = round(time, 3)
-    return min((_encode({"hpoq": header, **form}) for form in _body_forms(envelope.body)), key=len)
+    forms = ({"hpoq": header, **form} for form in _body_forms(envelope.body))
+    return min(
+        (json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode() for form in forms), key=len
+    )
 
 
 def unseal(body: bytes, namespace: str = "") -> Envelope | None:
@@ -130,10 +133,6 @@ def open_envelope(message: Message, namespace: str = "") -> Envelope:
     # In HTTP's binary mode the body does not contain the CloudEvent's attributes.
     apart = None if message.cloud_event == identify_body(message.body) else message.cloud_event
     return Envelope(message.kind, message.id, key, message.body, cloud_event=apart)
-
-
-def _encode(document: JsonObject) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _body_forms(body: bytes) -> list[JsonObject]:

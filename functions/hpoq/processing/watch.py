@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Literal, TypeAlias
 
 from fcruntime.dataclass import dataclass, field, replace
@@ -240,7 +239,7 @@ class Watcher:
         own["trials"] = _count_by_status(listing.by_id.values())
         for name, moment in (("startedAt", experiment.created_at), ("endedAt", experiment.modified_at)):
             if moment is not None:
-                own[name] = _format_time(moment)
+                own[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
         if experiment.status in watchorder.CANCELED:
             own |= _describe_stop(self.notes.find(order.experiment_id))
         return Ended(own, tuple(warnings))
@@ -353,7 +352,3 @@ def _describe_stop(note: str | None) -> JsonObject:
         return {}
     by, _, limit = note.partition(":")
     return {"stoppedBy": by, **({"limit": limit} if limit else {})}
-
-
-def _format_time(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
