@@ -235,7 +235,6 @@ class Function:
         return Batch(processor, clock, limits, settings.concurrency, self._pace, self._read_message)
 
     def _open_publisher(self, parts: _Parts) -> Publisher:
-        """Return the publisher that HPOQ_OUTPUT selects."""
         scheme, _, place = self.settings.output.partition("://")
         if scheme == "smq":
             return SmqTopicPublisher(parts.messages(), place)

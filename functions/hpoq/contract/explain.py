@@ -3,7 +3,8 @@
     an object of another shape ──▶ hint_at_shape
     pydantic's errors ───────────▶ explain_errors ──▶ violations, with hints at what was meant
 
-Most requests are valid, so `hpoq.contract.request` imports this module with the first one that is not.
+A function whose name begins with `_hint_at_` returns the end of a message, or an empty string. Most requests are
+valid, so `hpoq.contract.request` imports this module with the first one that is not.
 """
 
 from __future__ import annotations
@@ -266,7 +267,6 @@ def _find_request(document: JsonValue) -> list[str] | None:
 
 
 def _hint_at_names(names: Sequence[str]) -> str:
-    """Return what a document means by a name that resembles one of a request, or an empty string."""
     hints = Hints()
     meant = [hint for name in names if (hint := hints.suggest(name, ("experiment", _CONFIGURATION)))]
     # The configuration says most about what is meant.
@@ -353,7 +353,6 @@ def _explain_type(kind: str, given: JsonValue, name: str, held: type[BaseModel] 
 
 
 def _hint_at_key(given: JsonValue) -> str:
-    """Return what is wrong with a key: its type, its length, or the characters in it."""
     if not isinstance(given, str):
         return f", not {describe_type(given)}{_hint_at_value('string_type', given, 'idempotencyKey')}"
     if not 1 <= len(given) <= MOST_KEY_CHARACTERS:
@@ -363,7 +362,6 @@ def _hint_at_key(given: JsonValue) -> str:
 
 
 def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
-    """Return how to write an object whose only essential member is given instead of it, or an empty string."""
     members = list_members(model) if isinstance(given, (str, int, float)) else {}
     if "maxHours" in members and not isinstance(given, bool):
         return '; write {"maxHours": ...}'
@@ -377,7 +375,6 @@ def _hint_at_object(given: JsonValue, model: type[BaseModel] | None) -> str:
 
 
 def _hint_at_value(kind: str, given: JsonValue, name: str) -> str:
-    """Return how to write a number, a boolean or a string that is written as another type, or an empty string."""
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], _SCALARS.get(kind, ())):
         return "; remove the brackets"  # as some serializers write a vector of one item
     if isinstance(given, dict) and len(given) == 1 and kind in _SCALARS:
@@ -411,7 +408,6 @@ def _count_hours(text: str) -> float:
 
 
 def _hint_at_number(kind: str, given: str, name: str) -> str:
-    """Return how to write a number that is in quotes and may have a unit, or an empty string."""
     found = re.fullmatch(_QUANTITY, given)
     if found and (kind == "float_type" or (found[3] and not found[2])):
         return _hint_at_quantity(found[1], found[3].lower(), name)
@@ -429,7 +425,6 @@ def _hint_at_number(kind: str, given: str, name: str) -> str:
 
 
 def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
-    """Return how to write an object instead of a string or an array, or an empty string."""
     if isinstance(given, str):
         if re.match(_OF_POWERSHELL, given):
             return "; PowerShell cut the object off here: call ConvertTo-Json with -Depth 20"
@@ -447,7 +442,6 @@ def _hint_at_braces(given: str | list[JsonValue], name: str) -> str:
 
 
 def _hint_at_array(given: JsonValue, name: str) -> str:
-    """Return how to write an array instead of another value of the member `name`, or an empty string."""
     if given == {}:
         return "; write []"
     if isinstance(given, dict) and name == "Tag":
@@ -468,7 +462,6 @@ def _hint_at_array(given: JsonValue, name: str) -> str:
 
 
 def _hint_at_quantity(number: str, unit: str, name: str) -> str:
-    """Return how to write `number`, which is in quotes and may have a unit, as the value of the member `name`."""
     if not unit:
         return f"; write {number} without quotes"
     if name != "maxHours":

@@ -206,7 +206,6 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
 
 
 def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
-    """Warn about commands in the language of another platform."""
     name = get_string(config, "platform_config", "name")
     if name.lower() not in _PLATFORMS:
         return
@@ -432,7 +431,6 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
 
 
 def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
-    """Warn if the name of a metric suggests that it is optimized in the wrong direction."""
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if mode not in OPTIMIZE_MODES:
         return
@@ -524,7 +522,6 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
 
 
 def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
-    """Warn about members of `tpe_args` that the engine's TPE does not have, or of another type."""
     for argument, value in get_object(arguments).items():
         wanted = _TPE_ARGUMENTS.get(argument)
         if wanted is None:
@@ -577,7 +574,6 @@ def _check_size(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
 
 
 def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
-    """Warn about parameters of a type that the tuner does not support."""
     for name, spec in get_object(config, "search_space").items():
         kind = get_string(spec, "_type")
         place = f"{at}/search_space{pointer_to(name)}"
@@ -591,7 +587,6 @@ def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]
 
 
 def _find_choice_problem(tuner: str, items: JsonValue) -> str | None:
-    """Return why `tuner` does not support a choice of `items`, or None if it may support it."""
     if not isinstance(items, list):
         return None
     if any(isinstance(item, dict) for item in items):

@@ -189,7 +189,6 @@ _write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check
 
 
 def _drop_credentials(experiment: JsonValue) -> JsonObject:
-    """Return the body of CreateHpoExperiment without the members that hold a credential."""
     body = experiment if isinstance(experiment, dict) else {}
     config = body.get(_CONFIGURATION)
     if not isinstance(config, dict):
@@ -302,7 +301,6 @@ def _make_order(document: JsonObject) -> Callable[[Violation], tuple[int, ...]]:
 
 
 def _read_name_and_workspace(document: JsonObject) -> tuple[str | None, str | None]:
-    """Return the name and the workspace for the error event, each None if it cannot be read."""
     experiment = document.get("experiment")
     if not isinstance(experiment, dict):
         return None, None

@@ -4,6 +4,9 @@ Grammar and meaning are those of NNI, the engine behind PAI's experiments
 (https://nni.readthedocs.io/en/stable/hpo/search_space.html and its `nni.common.hpo_utils.validation`).
 The service documents a free object, and the engine only logs what its validation finds. Only a search space that the
 engine cannot run is therefore rejected; anything else that its validation reports is a warning.
+
+A function whose name begins with `_hint_at_` returns the end of a message, which says how to write what another tool
+writes in its own way, or an empty string.
 """
 
 from __future__ import annotations
@@ -148,7 +151,6 @@ def _explain_no_array(kind: str | None, value: JsonValue) -> str:
 
 
 def _hint_at_notation(spec: JsonValue) -> str:
-    """Return how to write an entry that another tool writes as an array, a text or a value, or an empty string."""
     if isinstance(spec, list):
         return _hint_at_array(spec)
     if isinstance(spec, (bool, int, float)):
@@ -183,7 +185,6 @@ def _hint_at_array(spec: list[JsonValue]) -> str:
 
 
 def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
-    """Return how to write the `missing` members of an entry, or which one is missing, or an empty string."""
     near = {name.strip("_ ").lower().removesuffix("s") for name in spec}
     meant = [name for name in missing if name[1:] in near]
     if "_value" in missing and meant != missing and (hint := _hint_at_members(spec)):
@@ -200,7 +201,6 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
 
 
 def _hint_at_members(spec: JsonObject) -> str:
-    """Return how to write an entry that has its bounds or its values as members, or an empty string."""
     members, names = _collect_members(spec)
     for pair in _BOUNDS:
         if members.keys() >= {*pair}:
@@ -234,7 +234,6 @@ def _collect_members(spec: JsonObject) -> tuple[JsonObject, dict[str, str]]:
 
 
 def _hint_at_bounds(members: JsonObject, names: dict[str, str], pair: tuple[str, str]) -> str:
-    """Return how to write an entry that has the two members of `pair` as its bounds."""
     kind = next((found for name in _KINDS if (found := _find_type(members.get(name)))), "uniform")
     if _is_logarithmic(members):
         kind = _LOGARITHMIC_KINDS.get(kind, kind)

@@ -129,8 +129,6 @@ class _Span:
 
 
 class _Instruments:
-    """The metrics."""
-
     def __init__(self, meter: metrics.Meter) -> None:
         self.messages = meter.create_counter(
             "messaging.client.consumed.messages", "{message}", "Messages by outcome"

@@ -1,14 +1,7 @@
 """What happens to the messages of one event.
 
-    items ─▶ intake ─▶ batch ─▶ processor ─▶ report
-              │                  │  ledger      reads and writes records through the store
-              │                  │  creation    makes the experiment once; reconcile finds an earlier one
-              │                  │  pace        spaces the creates while the service throttles
-              │                  │  outcome     composes the event, publishes it
-              envelope           └▶ sendback    sends back what must be retried, keeps what is given up
-
-`lifecycle` contains the decisions, as pure functions: what a delivery does, and what a record becomes. The other
-modules do the input and output for it.
+The README of `hpoq` shows the path of a message through these modules. `lifecycle` and `watchorder` contain the
+decisions, as pure functions; the other modules do the input and output for them.
 
 A key is in doubt while a create of an earlier owner may still take effect. The rules for that, in the order in which
 a delivery meets them:

@@ -374,7 +374,6 @@ class _Sending:
         )
 
     def _build_body(self) -> JsonObject:
-        """Return the body to send: what the producer wrote, with the markers."""
         body = {**self._experiment}
         if self._tagged:
             body["Tag"] = [*_read_tags(body), {"Key": TAG_KEY, "Value": self.claim.key}]

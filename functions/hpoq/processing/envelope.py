@@ -136,7 +136,6 @@ def open_envelope(message: Message, namespace: str = "") -> Envelope:
 
 
 def _body_forms(body: bytes) -> list[JsonObject]:
-    """Return the members that can carry `body`."""
     may_be_opened = len(body) <= MOST_BODY_BYTES
     forms: list[JsonObject] = []
     with contextlib.suppress(UnicodeDecodeError):

@@ -7,10 +7,9 @@
                      └───▶ send_next  the next watch message, with a higher number
     stop message ────────▶ stop       (`stop`)
 
-**One chain.** Watch messages are numbered like messages that are sent back, and their record keeps the newest number
-that is known to be in the queue. A message with a lower number is dropped. So a copy (of a redelivery, a redrive, or
-the first one of a created event that was published twice) starts no second chain. The number is recorded after the
-send: a crash in between leaves two messages with one number, and the next send merges them.
+**One chain.** Watch messages are numbered like messages that are sent back (`sendback`), and one with a lower number
+than that in the record is dropped. So a copy starts no second chain, whether it comes from a redelivery, a redrive or
+a created event that was published twice.
 """
 
 from __future__ import annotations
@@ -103,10 +102,7 @@ class Follower:
         self._lock = threading.Lock()
 
     def order(self, key: str, message_id: str | None, request: ExperimentRequest) -> str | None:
-        """Return the order to follow the experiment of `request`, or None if experiments are not followed.
-
-        It is part of the claim: whichever delivery finishes the request, its guard is known.
-        """
+        """Return the order to follow the experiment of `request`, or None if experiments are not followed."""
         if self._queue.queue is None:
             return None
         from hpoq.contract.rules import find_optimize_mode
@@ -176,13 +172,11 @@ class Follower:
         """Return the recorded order for the experiment that a watch message names, or None if there is none.
 
         Anybody who may send to a queue can write a watch message, so it only names the experiment. Its record,
-        `watched`, has the order from the first check on, and until then the record of its request has it: that is
-        complete before the first watch message is sent.
+        `watched`, has the order from the first check on; until then the record of its request has it.
 
-        A message without a recorded order is rejected, because the record that it waits for may never come: kept
-        instead, it could hold up the other messages of its event forever. A genuine message is one of these only if
-        the store has lost the record, or forgot it before the first check. Its content is in the dead-letter queue,
-        and its rejection is not final (`reopen`). Raises StoreError.
+        A message without a recorded order is rejected: kept instead, it could hold up the other messages of its event
+        forever. A genuine one is rejected only if the store has lost the record, or forgot it before the first check.
+        It is in the dead-letter queue then, and its rejection is not final (`reopen`). Raises StoreError.
         """
         text = watched.watch_order
         if text is None:

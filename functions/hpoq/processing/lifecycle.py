@@ -212,7 +212,6 @@ def _is_superseded(record: Record, delivery: Delivery) -> bool:
 
 
 def _is_another(record: Record, delivery: Delivery) -> bool:
-    """Return whether `delivery` belongs to another message than `record`."""
     return record.delivery not in (None, delivery.delivery)
 
 

@@ -1,9 +1,7 @@
 """Process one message, from its claim to its event.
 
 claim the key ──▶ reconcile, create ──▶ record the end with its event ──▶ publish ──▶ record that it is out
-     │                    │                                                  └─ start to follow the experiment
-     │                    ├─ postponed: release the claim, the message comes back
-     │                    └─ a watch message: check the experiment, send the next one or record its end
+     │                    └─ postponed: release the claim, the message comes back
      └─ known key: publish the stored event, acknowledge, wait, or refuse a conflict
 """
 
@@ -275,7 +273,7 @@ class Processor:
         return adopted
 
     def _refuse_forgery(self, claim: Record, intake: Watched, began: float) -> Result:
-        """Reject a watch message that no record confirms, under the key of its own record."""
+        """Reject a watch message that no record confirms."""
         delivery = replace(intake.delivery, shown_key=None)
         forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
         return self._conclude(Refused(claim, FORGED), forged, began)
@@ -494,7 +492,6 @@ def _find_cause(record: Record, error: EventError) -> EventError:
 
 
 def _log_context(delivery: Delivery) -> dict[str, str | None]:
-    """Return what is bound to every log line of a message."""
     bound = {"message_id": delivery.message_id, "key": delivery.shown_key or delivery.key}
     traced = trace_id()
     return bound | {"trace_id": traced} if traced else bound

@@ -169,8 +169,6 @@ def find(
 
 @dataclass
 class _Search:
-    """The listings of one search."""
-
     client: PaiAutoMl
     sought: Sought
     page_size: int

@@ -1,9 +1,9 @@
 """Send messages back to their queue, and put messages into the dead-letter queue.
 
 A message sent back is numbered, because a queue that delivers at least once may make copies at any time. Its record
-keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits,
-so that copies merge instead of multiplying. The number is recorded after the send. A crash in between leaves two
-copies with one number, which the next send merges. While the store is down no number is recorded, so the delays grow.
+keeps the newest number that is known to be in the queue: an older copy is dropped, and one that comes early waits, so
+that copies merge. The number is recorded after the send: a crash in between leaves two copies with one number, which
+the next send merges. While the store is down no number is recorded, so the delays grow.
 """
 
 from __future__ import annotations
@@ -139,7 +139,6 @@ class SendBack:
         return True
 
     def _choose_delay(self, sealed: Sealed, now: float, *, is_watch: bool) -> float:
-        """Return the seconds after which the message should be delivered again."""
         record, terms, tried = sealed.result.record, self.ledger.terms, now - sealed.since
         if sealed.result.throttled and not is_watch:
             delay = lifecycle.throttled_delay(tried, self.pace.idle_seconds(), terms, self.clock.random())

@@ -304,7 +304,7 @@ def _leads_with_best(trials: tuple[Trial, ...], direction: Direction) -> bool:
 
 
 def _describe_best(mode: str | None, trials: tuple[Trial, ...], warnings: list[Violation]) -> JsonObject:
-    """Return the member of the best trial, or of two if the direction is not stated and makes a difference."""
+    """Return the best trial, or two if the direction is not stated and makes a difference."""
     if mode is not None:
         best = _choose_best(trials, mode)
         return {} if best is None else {"bestTrial": _describe_trial(best, warnings)}

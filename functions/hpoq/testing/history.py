@@ -62,8 +62,6 @@ class History:
 
 
 class _Row:
-    """The end of one delivery."""
-
     def __init__(self, row: JsonObject) -> None:
         self.message_id = row.get("messageId")
         self.key = row.get("key")
@@ -77,8 +75,6 @@ class _Row:
 
 
 class _Event:
-    """A published event."""
-
     def __init__(self, document: JsonObject) -> None:
         data = document.get("data")
         self.document = document
