@@ -63,10 +63,7 @@ class Placement:
         """Return the endpoint of SMQ. Raises SettingsError if it is neither set nor known."""
         if self.settings.smq_endpoint:
             return self.settings.smq_endpoint
-        account = _require(self.account_id, "account", "HPOQ_ACCOUNT_ID or HPOQ_SMQ_ENDPOINT")
-        return smq.default_endpoint(
-            account, _require(self.region, "region", "HPOQ_REGION or HPOQ_SMQ_ENDPOINT")
-        )
+        return smq.default_endpoint(*self._locate("HPOQ_SMQ_ENDPOINT"))
 
     def eventbridge_endpoint(self) -> str:
         """Return the endpoint of EventBridge. Raises SettingsError if it is neither set nor known."""
@@ -74,10 +71,12 @@ class Placement:
             return self.settings.eventbridge_endpoint
         from hpoq.cloud import eventbridge  # for this output only
 
-        account = _require(self.account_id, "account", "HPOQ_ACCOUNT_ID or HPOQ_EVENTBRIDGE_ENDPOINT")
-        return eventbridge.default_endpoint(
-            account, _require(self.region, "region", "HPOQ_REGION or HPOQ_EVENTBRIDGE_ENDPOINT")
-        )
+        return eventbridge.default_endpoint(*self._locate("HPOQ_EVENTBRIDGE_ENDPOINT"))
+
+    def _locate(self, endpoint: str) -> tuple[str, str]:
+        """Return the account and the region, which need not be known if the setting `endpoint` is set."""
+        account_id = _require(self.account_id, "account", f"HPOQ_ACCOUNT_ID or {endpoint}")
+        return account_id, _require(self.region, "region", f"HPOQ_REGION or {endpoint}")
 
 
 def _require(value: str | None, what: str, settings: str) -> str:
