@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from alilocal.cloud import Cloud
 from alilocal.control.history import EXPIRED, Histories, History, Step
-from alilocal.control.rendering import show_body, show_button
+from alilocal.control.rendering import show_body, show_button, show_json
 from alilocal.core.delivery import Delivery
 from alilocal.core.jsonvalue import JsonObject, JsonValue, mask_secrets, read_json, texts
 from alilocal.core.view import Button
@@ -100,7 +100,7 @@ def _curl(message: History, base: str) -> str | None:
     value = read_json(message.body)
     if value is None:
         return None
-    body = json.dumps({"body": mask_secrets(value)}, ensure_ascii=False)
+    body = json.dumps({"body": show_json(value)}, ensure_ascii=False)
     url = f"{base}/_alilocal/queues/{message.queue}/messages"
     return f"curl -H 'Content-Type: application/json' {shlex.quote(url)} -d {shlex.quote(body)}"
 
@@ -113,17 +113,4 @@ def _event(message: History, deliveries: Sequence[Delivery]) -> str | None:
     event = events[-1]
     if isinstance(event, list):
         event = [one for one in event if message.message_id in texts(one)]
-    return json.dumps(_mask_nested(event), ensure_ascii=False, indent=2)
-
-
-def _mask_nested(value: JsonValue) -> JsonValue:
-    """Return a copy of `value` without secrets, also in texts that are JSON themselves."""
-    if isinstance(value, dict):
-        masked = mask_secrets(value)
-        return (
-            {name: _mask_nested(one) for name, one in masked.items()} if isinstance(masked, dict) else masked
-        )
-    if isinstance(value, list):
-        return [_mask_nested(one) for one in value]
-    inner = read_json(value) if isinstance(value, str) else None
-    return value if inner is None else json.dumps(_mask_nested(inner), ensure_ascii=False)
+    return json.dumps(show_json(event), ensure_ascii=False, indent=2)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue, mask_secrets, read_json
+from alilocal.core.jsonvalue import MASK, JsonObject, JsonValue, mask_secrets, read_json
+from alilocal.core.secretnames import is_secret_name
 from alilocal.core.view import Badge, Body, Button, Cell, Code, Lines, Link, Moment, Part, Plot, Table
 
+_ASSIGNMENT = re.compile(r"""(?<![\w.\-])(-{0,2}[A-Za-z][\w.\-]*)=(?:\\?"[^"]*"|'[^']*'|[^\s"'\\]+)""")
+"""An option or a variable of a command, with its value."""
 _MOST_LINES, _MOST_SHOWN, _MOST_PREVIEWED = 500, 20_000, 60
 
 
@@ -74,8 +78,8 @@ def show_body(body: str) -> str:
     """Return a body for people: JSON without its secrets. Of any other body only the size is shown."""
     value = read_json(body)
     if value is None:
-        return f"{_size(body)}, not shown: only JSON can be shown without its secrets"
-    text = json.dumps(mask_secrets(value), ensure_ascii=False, indent=2)
+        return _hide(body)
+    text = json.dumps(show_json(value), ensure_ascii=False, indent=2)
     if len(text) <= _MOST_SHOWN:
         return text
     return f"{text[:_MOST_SHOWN]}\n... {len(text) - _MOST_SHOWN} more characters"
@@ -86,8 +90,32 @@ def preview(body: str) -> str:
     value = read_json(body)
     if value is None:
         return _size(body)
-    text = json.dumps(mask_secrets(value), ensure_ascii=False)
+    text = json.dumps(show_json(value), ensure_ascii=False)
     return text if len(text) <= _MOST_PREVIEWED else f"{text[:_MOST_PREVIEWED]}..."
+
+
+def show_json(value: JsonValue) -> JsonValue:
+    """Return a copy of `value` without secrets, and without the message of an event if that is not JSON."""
+    if isinstance(value, list):
+        return [show_json(one) for one in value]
+    if not isinstance(value, dict):
+        masked = mask_secrets(value)
+        return _ASSIGNMENT.sub(_mask_assignment, masked) if isinstance(masked, str) else masked
+    message = value.get("messageBody")
+    if isinstance(message, str) and read_json(message) is None:
+        value = {**value, "messageBody": _hide(message)}
+    return {
+        name: MASK if one is not None and is_secret_name(name) else show_json(one)
+        for name, one in value.items()
+    }
+
+
+def _mask_assignment(found: re.Match[str]) -> str:
+    return f"{found[1]}={MASK}" if is_secret_name(found[1]) else found[0]
+
+
+def _hide(body: str) -> str:
+    return f"{_size(body)}, not shown: only JSON can be shown without its secrets"
 
 
 def _size(body: str) -> str:

@@ -48,12 +48,32 @@ def read_whole(text: str, least: int = 0, most: int = 10**18) -> int | None:
 
 
 def mask_secrets(value: JsonValue) -> JsonValue:
-    """Return a copy of `value` in which secret members, and secrets in URLs, are asterisks."""
+    """Return a copy of `value` in which secret members, and secrets in URLs, are asterisks.
+
+    A text that contains JSON, such as the message in the event of a dead letter, is masked as that JSON.
+    """
     if isinstance(value, dict):
         return mask_members(value)
     if isinstance(value, list):
         return [mask_secrets(one) for one in value]
-    return _mask_urls(value) if isinstance(value, str) else value
+    return _mask_text(value) if isinstance(value, str) else value
+
+
+def _mask_text(text: str) -> str:
+    inner = _read_text(text) if text.lstrip().startswith('"') else read_json(text)
+    if inner is None:
+        return _mask_urls(text)
+    masked = mask_secrets(inner)
+    return text if masked == inner else json.dumps(masked, ensure_ascii=False)
+
+
+def _read_text(text: str) -> str | None:
+    """Return the text in `text` if it is a JSON string, else None."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None
 
 
 def _mask_urls(text: str) -> str:
@@ -62,7 +82,7 @@ def _mask_urls(text: str) -> str:
 
 
 def mask_members(members: JsonObject) -> JsonObject:
-    """Return a copy of `members` in which secret ones, however deep, and secrets in URLs are asterisks."""
+    """Return a copy of `members` in which secret ones, however deep, are asterisks, as `mask_secrets` does."""
     return {
         name: MASK if one is not None and is_secret_name(name) else mask_secrets(one)
         for name, one in members.items()

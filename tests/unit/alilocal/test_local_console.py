@@ -1,5 +1,6 @@
 """The console without a browser: its static files, the documents of its pages, and what its buttons call."""
 
+import base64
 import json
 import re
 from importlib.resources import files
@@ -104,6 +105,7 @@ def test_no_secret_of_a_message_is_shown(cloud, ask):
         "dlc_config": {"access_id": "AKIDXX", "access_key": "clear-key"},
         "url": "http://x?token=clear-token",
         "cmd": ["git clone https://me:clear-word@host/x", "curl 'http://x?n=1&token=clear-query&m=2'"],
+        "run": "PASSWORD='clear words' run --lr=0.1 --access_key=clear-option",
     }
     sent = cloud.queues.create("orders").send(json.dumps(secret))
     cloud.queues["orders"].send("clear-text that is no JSON")
@@ -111,6 +113,30 @@ def test_no_secret_of_a_message_is_shown(cloud, ask):
     for text in ("AKIDXX", "clear-"):
         assert text not in shown
     assert "n=1&token=********&m=2" in shown
+    assert "--lr=0.1 --access_key=********" in shown
+
+
+def test_no_secret_of_a_dead_letter_is_shown(cloud, ask):
+    """The message stands in the event as text; JSON in it is masked at any depth, and other text is not shown."""
+    for name in ("dead", "orders"):
+        cloud.queues.create(name)
+    secret = json.dumps({"name": "kept", "access_key": "clear-key"})
+    bodies = [secret, base64.b64encode(secret.encode()).decode(), json.dumps({"text": secret})]
+    bodies += [json.dumps(secret), "access_key: clear-key", json.dumps({"text": json.dumps(secret)})]
+    sent = [cloud.queues["orders"].send(body) for body in bodies]
+    stream = EventStream(
+        cloud, queue="orders", invoke=lambda _: False, dead_letter_queue="dead", batch_size=len(bodies)
+    )
+    for _ in range(4):
+        assert stream.step()
+        cloud.clock.advance(20)
+    letters = [one.message_id for one in cloud.queues["dead"].messages]
+    assert len(letters) == len(bodies)
+    pages = ["", "/dead-letters", *(f"/messages/{one}" for one in [*letters, *sent])]
+    shown = "".join(ask(f"/_alilocal/console{page}").text for page in pages)
+    assert "kept" in shown
+    assert "clear-key" not in shown
+    assert base64.b64encode(secret.encode()).decode() not in shown
 
 
 def test_a_long_queue_is_shown_in_part(cloud, page):
