@@ -137,13 +137,10 @@ def http_answer(result: InvokeResult, *, as_builtin: bool = False) -> tuple[int,
         return 502, [(_CONTENT_TYPE, _JSON)], json.dumps(_INVALID).encode()
     if as_builtin:
         answer = {name: value for name, value in answer.items() if name not in _OF_LAMBDA}
-    return status, _make_headers(answer), _make_body(answer)
-
-
-def _make_headers(answer: JsonObject) -> Headers:
     headers = [(name, value) for name, value in _read_headers(answer) if _is_settable(name)]
-    has_type = any(name.lower() == _CONTENT_TYPE.lower() for name, _ in headers)
-    return headers if has_type else [*headers, (_CONTENT_TYPE, _JSON)]
+    if not any(name.lower() == _CONTENT_TYPE.lower() for name, _ in headers):
+        headers.append((_CONTENT_TYPE, _JSON))
+    return status, headers, _make_body(answer)
 
 
 def _read_headers(answer: JsonObject) -> Iterator[tuple[str, str]]:

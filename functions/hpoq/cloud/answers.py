@@ -259,6 +259,20 @@ def error_of(
     )
 
 
+def make_unreadable(
+    answer: Answer, why: str, *, service: str, operation: str, kind: type[UnknownEnd] = UnknownEnd
+) -> UnknownEnd:
+    """Return the error of an answer that reports success and cannot be read: the service may have acted."""
+    return kind(
+        f"unreadable answer: {why}",
+        service=service,
+        operation=operation,
+        code=answer.code,
+        request_id=answer.request_id,
+        http_status=answer.status,
+    )
+
+
 def _read_denied_detail(document: JsonObject, secrets: Iterable[str]) -> list[tuple[str, str]]:
     """Return the scalar members of AccessDeniedDetail, without secrets and cut to a bounded size."""
     detail = find_member(document, "AccessDeniedDetail")

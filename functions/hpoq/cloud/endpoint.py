@@ -23,13 +23,20 @@ class Endpoint:
     host: str
 
     @classmethod
+    @lru_cache(maxsize=64)
     def parse(cls, text: str) -> Endpoint:
         """Parse `https://host[:port]`, or a host alone, which means https, or plain http for the loopback interface.
 
         Plain http is accepted for the loopback interface only, because it sends security tokens unencrypted.
         Raises SettingsError for anything else, including a path, a query or user information.
         """
-        return _parse(text)
+        parts = _split(text.strip())
+        host = parts.hostname or ""
+        if _address(host) is None and not _NAME.fullmatch(host):
+            raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
+        if parts.scheme == "http" and not is_loopback(host):
+            raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
+        return cls(parts.scheme, _with_port(host, parts))
 
     def url(self, target: str) -> str:
         """Return the URL of `target`, a path with an optional query, both percent-encoded already."""
@@ -37,17 +44,6 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}"
-
-
-@lru_cache(maxsize=64)
-def _parse(text: str) -> Endpoint:
-    parts = _split(text.strip())
-    host = parts.hostname or ""
-    if _address(host) is None and not _NAME.fullmatch(host):
-        raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
-    if parts.scheme == "http" and not is_loopback(host):
-        raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
-    return Endpoint(parts.scheme, _with_port(host, parts))
 
 
 def check_account(account_id: str) -> str:

@@ -18,7 +18,7 @@ from functools import partial
 from fcruntime.dataclass import replace
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, text_member
+from hpoq.cloud.answers import Answer, error_of, make_unreadable, read_json, text_member
 from hpoq.cloud.caller import ServiceClient
 from hpoq.cloud.endpoint import check_account, check_region
 from hpoq.cloud.signing import Credentials
@@ -125,10 +125,5 @@ def _make_error(answer: Answer, credentials: Credentials) -> CallError:
 
 
 def _make_unreadable(answer: Answer) -> UnknownEnd:
-    return UnknownEnd(
-        "unreadable answer: it does not say which events failed",
-        service=SERVICE,
-        operation=_OPERATION,
-        request_id=answer.request_id,
-        http_status=answer.status,
-    )
+    why = "it does not say which events failed"
+    return make_unreadable(answer, why, service=SERVICE, operation=_OPERATION)

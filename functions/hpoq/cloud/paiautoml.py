@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from fcruntime.jsonvalue import JsonValue, write_compact
 from hpoq.clock import Budget
-from hpoq.cloud.answers import Answer, error_of, read_json, scrub
+from hpoq.cloud.answers import Answer, error_of, make_unreadable, read_json, scrub
 from hpoq.cloud.caller import ServiceClient, is_own_answer
 from hpoq.cloud.endpoint import Endpoint, check_region
 from hpoq.cloud.experiments import (
@@ -234,7 +234,7 @@ class PaiAutoMl(ServiceClient):
             try:
                 return read(answer)
             except Unreadable as exc:
-                _raise_unreadable(operation, answer, str(exc))
+                raise _make_unreadable(operation, answer, str(exc)) from exc
 
         signer = self._make_signer(operation, method, path, query=query, nonce=nonce)
         target = f"{path}?{query}" if query else path
@@ -301,17 +301,14 @@ def _read_created(response: Response, secrets: Iterable[str]) -> CreatedExperime
     operation, answer = "CreateHpoExperiment", read_json(response)
     # Of members with one name, Python reads the last. Written twice alike, it is certain all the same.
     if len(set(re.findall(_NEW_ID, response.body))) > 1:
-        _raise_unreadable(operation, answer, "several experiment ids")
+        raise _make_unreadable(operation, answer, "several experiment ids")
     experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
         remark = None if answer.code is None else scrub(f"{answer.code}: {answer.message}", secrets)
         return CreatedExperiment(experiment_id, answer.request_id, remark)
     if experiment_id or answer.is_success:
-        _raise_unreadable(
-            operation,
-            answer,
-            "an experiment id with an error status" if experiment_id else "no experiment id",
-        )
+        why = "an experiment id with an error status" if experiment_id else "no experiment id"
+        raise _make_unreadable(operation, answer, why)
     raise error_of(answer, service=SERVICE, operation=operation, creates=True, secrets=secrets)
 
 
@@ -343,17 +340,10 @@ def _read_stopped(experiment_id: str, answer: Answer) -> str | None:
     return read_status(answer.document)
 
 
-def _raise_unreadable(operation: str, answer: Answer, why: str) -> NoReturn:
+def _make_unreadable(operation: str, answer: Answer, why: str) -> UnknownEnd:
     # A listing whose form has changed stays unreadable, so an operator has to know.
     kind = Incomplete if operation == "ListHpoExperiments" else UnknownEnd
-    raise kind(
-        f"unreadable answer: {why}",
-        service=SERVICE,
-        operation=operation,
-        code=answer.code,
-        request_id=answer.request_id,
-        http_status=answer.status,
-    )
+    return make_unreadable(answer, why, service=SERVICE, operation=operation, kind=kind)
 
 
 def _tag_filter(tags: Iterable[tuple[str, str]]) -> str | None:

@@ -17,13 +17,13 @@ from typing import TypeVar
 
 from fcruntime.dataclass import dataclass
 from hpoq.clock import Budget
-from hpoq.cloud.answers import error_of, read_xml
+from hpoq.cloud.answers import error_of, make_unreadable, read_xml
 from hpoq.cloud.caller import NO_ACTION, TRANSIENT, Errors, ServiceClient
 from hpoq.cloud.endpoint import check_account, check_region
 from hpoq.cloud.signing import Credentials, mns_authorization, percent_encode
 from hpoq.cloud.transport import Response
 from hpoq.cloud.xml import Element, XmlError, build, parse
-from hpoq.errors import Invalid, UnknownEnd
+from hpoq.errors import Invalid
 
 T = TypeVar("T")
 
@@ -175,13 +175,7 @@ def _read_answer(
     try:
         return read(response.body)
     except ValueError as exc:
-        raise UnknownEnd(
-            f"unreadable answer: {exc}",
-            service=SERVICE,
-            operation=operation,
-            request_id=answer.request_id,
-            http_status=response.status,
-        ) from exc
+        raise make_unreadable(answer, str(exc), service=SERVICE, operation=operation) from exc
 
 
 def _read_sent_message(body: bytes) -> SentMessage:
