@@ -145,6 +145,61 @@ class _Decoder:
     request_id: str | None
     accepts: Callable[[JsonObject], bool] | None
 
+    def read(self, event: bytes) -> list[Message | Undecodable]:
+        """Read all items of an event. Raises EventUnreadable."""
+        if self.pinned == INVOCATION:
+            return [self.read_call(event)]
+        try:
+            found = self.read_event(event)
+        except EventUnreadable:
+            if self.pinned == SMQ_TOPIC.kind:
+                return [_make_bare_message(event)]
+            raise
+        # A message of a topic counts as one of another source here, so that it is not its body either.
+        is_bare = self.pinned == SMQ_TOPIC.kind and len(found) == 1
+        return [_make_bare_message(event)] if is_bare and not self.find_other_source(event) else found
+
+    def read_event(self, event: bytes) -> list[Message | Undecodable]:
+        text = event.decode("utf-8-sig", errors="surrogateescape")
+        try:
+            return self.read_whole(event, text)
+        except RecursionError:
+            items = _split_items(text)
+            if items is None:
+                raise EventUnreadable(event, "nested too deeply, and cut off") from None
+            return [self.read_text(item) for item in items]
+        except ValueError as exc:
+            # An event that is not JSON may still be one in base64, in particular the request of a direct call.
+            inner = unwrap_base64(event)
+            if inner != event and self.pinned is None:
+                try:
+                    return self.read_event(inner)
+                except EventUnreadable as inside:
+                    # It names the event as it was delivered.
+                    raise EventUnreadable(event, f"in base64: {inside.reason}") from None
+            raise EventUnreadable(event, _describe_error(event, exc)) from None
+
+    def read_call(self, event: bytes) -> Message | Undecodable:
+        """Return the request of a direct call, or an Undecodable if `event` is the delivery of another source."""
+        other = self.find_other_source(event)
+        if other is not None:
+            reason = f"the event is a delivery of {other}, not of {INVOCATION}"
+            return Undecodable.from_item(event, "trigger.unknown-source", reason)
+        return Message(INVOCATION, self.request_id, unwrap_base64(event))
+
+    def find_other_source(self, event: bytes) -> str | None:
+        """Return the kind of source that delivers `event`, though another one is pinned, or None if none is certain.
+
+        A CloudEvent alone may be the request itself; in an array it is a delivery of EventBridge.
+        """
+        try:
+            found = replace(self, pinned=None).read_event(event)
+        except EventUnreadable:
+            return None
+        is_array = event.decode("utf-8-sig", errors="replace").lstrip().startswith("[")
+        others = _DELIVERED | ({EVENTBRIDGE.kind} if is_array else set())
+        return next((item.kind for item in found if item.kind in others), None)
+
     def read_whole(self, event: bytes, text: str) -> list[Message | Undecodable]:
         """Read all items. Raises ValueError if the event is not JSON, RecursionError if it is nested too deeply."""
         document: JsonValue = _DECODER.decode(text)
@@ -208,6 +263,75 @@ class _Decoder:
             return [(EVENTBRIDGE, item)]
         return [one for kind, one in found.items() if self.pinned in (None, kind)]
 
+    def open_batch(self, item: Message | Undecodable) -> list[Message | Undecodable]:
+        """Return the messages of an HTTP request whose body is an array, or of a dead letter, or `[item]`.
+
+        That is the batch mode of CloudEvents (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/
+        json-format.md#4-json-batch-format). A single request is never an array, whatever its content type. In binary
+        mode the headers identify the body as a whole.
+        """
+        if isinstance(item, Message) and item.kind == SMQ.kind and b"messageBody" in item.body:
+            return self.open_dead_letter(item)
+        if isinstance(item, Undecodable) or item.kind != HTTP.kind or item.cloud_event is not None:
+            return [item]
+        text = item.body.decode("utf-8-sig", errors="surrogateescape")
+        try:
+            # Only what looks like an array is parsed: to parse each body twice would take twice the time.
+            items = _parse(text) if text.lstrip().startswith("[") else None
+        except ValueError:
+            return [item]
+        if not isinstance(items, list):
+            return [item]
+        # The text of each item, because a parsed one no longer shows its repeated names.
+        texts = _split_items(text) if items else []
+        pairs = enumerate(zip(items, texts or (), strict=True))
+        return [self.read_batch_item(item, number, one, raw) for number, (one, raw) in pairs]
+
+    def open_dead_letter(self, item: Message) -> list[Message | Undecodable]:
+        """Return the messages in the body of `item` if that is an event of the queue's trigger, or `[item]`.
+
+        An event stream puts events into its dead-letter queue. If they are moved from there to a queue as they are,
+        the messages in them keep their ids.
+        """
+        try:
+            event = _parse(unwrap_text(item.body).decode("utf-8-sig", errors="surrogateescape"))
+        except ValueError:
+            return [item]
+        items = event if isinstance(event, list) else [event]
+        inner = [one for one in items if isinstance(one, dict) and self.is_queue_delivery(one)]
+        if len(inner) < len(items):
+            return [item]
+        return [self.read_item(one, _render_item(one)) for one in inner]
+
+    def is_queue_delivery(self, item: JsonObject) -> bool:
+        """Return whether `item` is what the trigger of a queue delivers, not a producer's object that resembles it.
+
+        Without a CloudEvent around it, a delivery has no other members than those that are documented.
+        """
+        found = self.recognize(item)
+        if [source for source, _ in found] != [SMQ]:
+            return False
+        payload = found[0][1]
+        return "messageId" in payload and (payload is not item or payload.keys() <= _DELIVERY)
+
+    def read_batch_item(
+        self, batch: Message, number: int, item: JsonValue, text: str
+    ) -> Message | Undecodable:
+        raw = text.strip().encode(errors="surrogateescape")
+        # The call's id identifies the batch, which a repeated asynchronous call brings unchanged.
+        call = batch.id or self.request_id
+        own_id = None if call is None else join_ids(request=call, item=number)
+        if not isinstance(item, dict):
+            reason = "the item of the batch is not a JSON object"
+            return Undecodable.from_item(raw, "trigger.shape", reason, kind=HTTP.kind, id=own_id)
+        is_event = EVENTBRIDGE.matches(item) and identify_event(item) is not None
+        if is_event or (self.accepts is not None and self.accepts(item)):
+            return Message(HTTP.kind, own_id, raw)
+        reason = (
+            "the item of the batch is not a CloudEvent with a source and an id, and has no key of its own"
+        )
+        return Undecodable.from_item(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
+
 
 def _note_event(item: Message | Undecodable, event: JsonObject) -> Message | Undecodable:
     """Add what the trigger's CloudEvent around a message says about it."""
@@ -242,43 +366,8 @@ def decode(
     elif not isinstance(event, (bytes, bytearray, memoryview)):
         raise UnsupportedCall(event)
     decoder = _Decoder(source, request_id, accepts)
-    items = [one for item in _read(bytes(event), decoder) for one in _open_batch(item, decoder)]
+    items = [one for item in decoder.read(bytes(event)) for one in decoder.open_batch(item)]
     return [_identify(item, request_id) for item in items]
-
-
-def _read(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
-    if decoder.pinned == INVOCATION:
-        return [_read_call(event, decoder)]
-    try:
-        found = _read_event(event, decoder)
-    except EventUnreadable:
-        if decoder.pinned == SMQ_TOPIC.kind:
-            return [_make_bare_message(event)]
-        raise
-    # A message of a topic counts as one of another source here, so that it is not its body either.
-    is_bare = decoder.pinned == SMQ_TOPIC.kind and len(found) == 1
-    return [_make_bare_message(event)] if is_bare and not _find_other_source(event, decoder) else found
-
-
-def _read_event(event: bytes, decoder: _Decoder) -> list[Message | Undecodable]:
-    text = event.decode("utf-8-sig", errors="surrogateescape")
-    try:
-        return decoder.read_whole(event, text)
-    except RecursionError:
-        items = _split_items(text)
-        if items is None:
-            raise EventUnreadable(event, "nested too deeply, and cut off") from None
-        return [decoder.read_text(item) for item in items]
-    except ValueError as exc:
-        # An event that is not JSON may still be one in base64, in particular the request of a direct call.
-        inner = unwrap_base64(event)
-        if inner != event and decoder.pinned is None:
-            try:
-                return _read_event(inner, decoder)
-            except EventUnreadable as inside:
-                # It names the event as it was delivered.
-                raise EventUnreadable(event, f"in base64: {inside.reason}") from None
-        raise EventUnreadable(event, _describe_error(event, exc)) from None
 
 
 def _describe_error(event: bytes, error: ValueError) -> str:
@@ -288,100 +377,6 @@ def _describe_error(event: bytes, error: ValueError) -> str:
         f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     )
     return f"not JSON{place}"
-
-
-def _read_call(event: bytes, decoder: _Decoder) -> Message | Undecodable:
-    """Return the request of a direct call, or an Undecodable if `event` is the delivery of another source."""
-    other = _find_other_source(event, decoder)
-    if other is not None:
-        reason = f"the event is a delivery of {other}, not of {INVOCATION}"
-        return Undecodable.from_item(event, "trigger.unknown-source", reason)
-    return Message(INVOCATION, decoder.request_id, unwrap_base64(event))
-
-
-def _find_other_source(event: bytes, decoder: _Decoder) -> str | None:
-    """Return the kind of source that delivers `event`, though another one is pinned, or None if none is certain.
-
-    A CloudEvent alone may be the request itself; in an array it is a delivery of EventBridge.
-    """
-    try:
-        found = _read_event(event, replace(decoder, pinned=None))
-    except EventUnreadable:
-        return None
-    is_array = event.decode("utf-8-sig", errors="replace").lstrip().startswith("[")
-    others = _DELIVERED | ({EVENTBRIDGE.kind} if is_array else set())
-    return next((item.kind for item in found if item.kind in others), None)
-
-
-def _open_batch(item: Message | Undecodable, decoder: _Decoder) -> list[Message | Undecodable]:
-    """Return the messages of an HTTP request whose body is an array, or of a dead letter, or `[item]`.
-
-    That is the batch mode of CloudEvents (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/
-    json-format.md#4-json-batch-format). A single request is never an array, so its content type need not be looked
-    at. In binary mode the headers identify the body as a whole.
-    """
-    if isinstance(item, Message) and item.kind == SMQ.kind and b"messageBody" in item.body:
-        return _open_dead_letter(item, decoder)
-    if isinstance(item, Undecodable) or item.kind != HTTP.kind or item.cloud_event is not None:
-        return [item]
-    text = item.body.decode("utf-8-sig", errors="surrogateescape")
-    try:
-        # Only what looks like an array is parsed: parsing each body twice would double the time that decoding takes.
-        items = _parse(text) if text.lstrip().startswith("[") else None
-    except ValueError:
-        return [item]
-    if not isinstance(items, list):
-        return [item]
-    # The text of each item, because a parsed one no longer shows its repeated names.
-    texts = _split_items(text) if items else []
-    pairs = enumerate(zip(items, texts or (), strict=True))
-    return [_read_batch_item(item, number, one, raw, decoder) for number, (one, raw) in pairs]
-
-
-def _open_dead_letter(item: Message, decoder: _Decoder) -> list[Message | Undecodable]:
-    """Return the messages in the body of `item` if that is an event of the queue's trigger, or `[item]`.
-
-    An event stream puts events into its dead-letter queue. If they are moved from there to a queue as they are, the
-    messages in them keep their ids.
-    """
-    try:
-        event = _parse(unwrap_text(item.body).decode("utf-8-sig", errors="surrogateescape"))
-    except ValueError:
-        return [item]
-    items = event if isinstance(event, list) else [event]
-    inner = [one for one in items if isinstance(one, dict) and _is_queue_delivery(one, decoder)]
-    if len(inner) < len(items):
-        return [item]
-    return [decoder.read_item(one, _render_item(one)) for one in inner]
-
-
-def _is_queue_delivery(item: JsonObject, decoder: _Decoder) -> bool:
-    """Return whether `item` is what the trigger of a queue delivers, and not a producer's object that resembles it.
-
-    Without a CloudEvent around it, a delivery has no other members than those that are documented.
-    """
-    found = decoder.recognize(item)
-    if [source for source, _ in found] != [SMQ]:
-        return False
-    payload = found[0][1]
-    return "messageId" in payload and (payload is not item or payload.keys() <= _DELIVERY)
-
-
-def _read_batch_item(
-    batch: Message, number: int, item: JsonValue, text: str, decoder: _Decoder
-) -> Message | Undecodable:
-    raw = text.strip().encode(errors="surrogateescape")
-    # The call's id identifies the batch, which a repeated asynchronous call brings unchanged.
-    call = batch.id or decoder.request_id
-    own_id = None if call is None else join_ids(request=call, item=number)
-    if not isinstance(item, dict):
-        reason = "the item of the batch is not a JSON object"
-        return Undecodable.from_item(raw, "trigger.shape", reason, kind=HTTP.kind, id=own_id)
-    is_event = EVENTBRIDGE.matches(item) and identify_event(item) is not None
-    if is_event or (decoder.accepts is not None and decoder.accepts(item)):
-        return Message(HTTP.kind, own_id, raw)
-    reason = "the item of the batch is not a CloudEvent with a source and an id, and has no key of its own"
-    return Undecodable.from_item(raw, "trigger.http.body", reason, kind=HTTP.kind, id=own_id)
 
 
 def _make_bare_message(event: bytes) -> Message | Undecodable:
