@@ -11,13 +11,13 @@ import http.client
 import io
 import logging
 import re
-import select
 import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, cast
 
+from alilocal.core.descriptors import READ, wait_for
 from alilocal.core.http import Broken, Request, Response, Stalled, is_own_host
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _MOST_EMPTY_LINES = 8
 _TLS_HANDSHAKE = b"\x16"
 _SKIP_SECONDS = 1
 _MOST_SKIPPED = 64
-_PROBE_MS = 20
+_PROBE_SECONDS = 0.02
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*(.*)", re.DOTALL)
 _HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r?\n")
 # A header that is folded into several lines, which old clients still send.
@@ -225,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._connections.closing:
             return True
         # Without a wait: `recv` alone waits for the time-out of the connection.
-        if not _wait(self.connection, select.POLLIN, 0):
+        if not wait_for([self.connection.fileno()], READ, 0):
             return False
         try:
             is_open = self.connection.recv(1, socket.MSG_PEEK) != b""
@@ -245,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         except OSError:
             return False
-        return not _wait(self.connection, 0, _PROBE_MS)
+        return not wait_for([self.connection.fileno()], 0, _PROBE_SECONDS)
 
     def _handle(self, request: Request) -> Response:
         if self._connections.own_host_only and not is_own_host(request.header("Host") or ""):
@@ -384,13 +384,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(seconds)
         with contextlib.suppress(OSError):
             self.connection.recv(1, socket.MSG_PEEK)
-
-
-def _wait(connection: socket.socket, event: int, milliseconds: int) -> bool:
-    """Wait for `event`, and return whether it, the caller's end or an error has occurred."""
-    waiting = select.poll()
-    waiting.register(connection, event)
-    return bool(waiting.poll(milliseconds))
 
 
 def _origin_form(target: str) -> str:

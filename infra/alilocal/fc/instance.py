@@ -10,20 +10,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from alilocal.core.clock import monotonic
+from alilocal.core.descriptors import READ, wait_for
 from alilocal.core.jsonvalue import JsonObject
 
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 _TAIL_BYTES = 4096
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 _MOST_LOG_BYTES = 128 * 1024
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 0.5
@@ -186,7 +187,7 @@ class Instance:
             left = until - monotonic()
             if left <= 0:
                 return "timeout"
-            if select.select([self._answers], [], [], min(left, _LOOK_SECONDS))[0]:
+            if wait_for([self._answers], READ, min(left, _LOOK_SECONDS)):
                 done = reader.read()
                 if done is not None:
                     return None if done else "exit"
@@ -214,8 +215,9 @@ class _Reader:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._header: dict[str, Any] | None = None
         self._data = bytearray()
-        self.answer: tuple[dict[str, str], bytes] | None = None
+        self.answer: tuple[dict[str, Any], bytes] | None = None
 
     def read(self) -> bool | None:
         """Read what has arrived. Return True if the answer is complete, False if the pipe has closed, else None."""
@@ -223,13 +225,15 @@ class _Reader:
         if not data:
             return False
         self._data += data
-        head, line, body = self._data.partition(b"\n")
-        if not line:
+        if self._header is None:
+            # Only once: an answer of 32 MB comes in hundreds of parts.
+            head, line, body = self._data.partition(b"\n")
+            if not line:
+                return None
+            self._header, self._data = json.loads(head), body
+        if len(self._data) < self._header["size"]:
             return None
-        header = json.loads(head)
-        if len(body) < header["size"]:
-            return None
-        self.answer = (header, bytes(body))
+        self.answer = (self._header, bytes(self._data))
         return True
 
 
@@ -265,7 +269,8 @@ class _Log:
         last = f" End RequestId: {request_id}".encode()
         with self._changed:
             self._changed.wait_for(lambda: self._ended or last in self._text, _LAST_LINE_SECONDS)
-            text = bytes(self._text[-_TAIL_BYTES:])
+            # The rest of a character that is cut would become others that need more bytes.
+            text = bytes(self._text[-_TAIL_BYTES:]).lstrip(_CONTINUATION_BYTES)
             self._text.clear()
         return text.decode(errors="replace")
 
@@ -274,9 +279,7 @@ class _Log:
         # Processes that it started may have the other end of the pipe open. Those that were killed with it take a
         # moment to end. If one does not, the thread stays for as long, and there is nothing to read.
         until = monotonic() + _KILL_SECONDS
-        while self._thread.is_alive() and (
-            monotonic() < until or select.select([self._stream], [], [], 0)[0]
-        ):
+        while self._thread.is_alive() and (monotonic() < until or wait_for([self._stream.fileno()], READ, 0)):
             self._thread.join(_LOOK_SECONDS)
         with self._changed:
             self._closed = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alilocal.core.descriptors import READ, WRITE, wait_for
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.trials.host import read_mark
 
@@ -106,7 +106,7 @@ class Processes:
         process = self._process
         output = process.stdout.fileno() if process is not None and process.stdout is not None else None
         watched = [self._wake_read] if output is None else [self._wake_read, output]
-        ready, _, _ = select.select(watched, [], [], seconds)
+        ready = wait_for(watched, READ, seconds)
         if self._wake_read in ready:
             os.read(self._wake_read, 65_536)
         if output is None or output not in ready:
@@ -187,8 +187,7 @@ class Processes:
         # If the process has ended, the next `wait` says so.
         with contextlib.suppress(BrokenPipeError):
             while data:
-                _, ready, _ = select.select([], [handle], [], _CLOSE_SECONDS)
-                if not ready:
+                if not wait_for([handle], WRITE, _CLOSE_SECONDS):
                     self.abandon()
                     return
                 data = data[os.write(handle, data) :]

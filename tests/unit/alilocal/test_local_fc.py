@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -72,7 +73,7 @@ def handler(event, context):
         import subprocess
         subprocess.Popen(["sleep", "60"])
     if what == "log":
-        print("printed")
+        print("\u00e4" * asked.get("pad", 0) + "printed")
         logging.getLogger("own").info("logged")
         logging.getLogger("own").debug("hidden")
     if what == "peak":
@@ -256,6 +257,31 @@ def test_log_lines_are_fcs(create):
     assert lines[2] == "printed"
     assert lines[3].endswith(f"Z {result.request_id} [INFO] logged")
     assert lines[4] == f"FC Invoke End RequestId: {result.request_id}"
+
+
+def test_the_tail_of_a_log_has_4_kb(create):
+    """A character that is cut does not become another one, which would need more bytes."""
+    log = ask(create(), do="log", pad=4000).log
+    assert log.startswith("\u00e4")
+    assert 4096 - 1 <= len(log.encode()) <= 4096
+
+
+def test_the_header_of_a_large_answer_is_read_once(monkeypatch):
+    """An answer of 32 MB comes in hundreds of parts, and reading all of it for each took seconds."""
+    source, sink = os.pipe()
+    reads = []
+    monkeypatch.setattr(
+        fc_instance, "json", SimpleNamespace(loads=lambda text: reads.append(text) or {"size": 90})
+    )
+    reader = fc_instance._Reader(source)
+    for part in (b'{"si', b'ze": 90}', b"\n", b"x" * 60, b"x" * 29):
+        os.write(sink, part)
+        assert reader.read() is None
+    os.write(sink, b"y")
+    assert reader.read()
+    assert (len(reads), reader.answer) == (1, ({"size": 90}, b"x" * 89 + b"y"))
+    os.close(source)
+    os.close(sink)
 
 
 def test_the_log_is_whole_however_late_it_is_read(create):
