@@ -6,7 +6,6 @@ Sources: https://www.alibabacloud.com/help/en/ram/developer-reference/api-sts-20
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from alilocal.core.credentials import Credential, read_policies
 from alilocal.core.http import ServiceError
-from alilocal.core.jsonvalue import JsonObject
+from alilocal.core.jsonvalue import JsonObject, load_json
 from alilocal.core.ram import BadPolicy, Permission, Policy
 from alilocal.core.rpc import Action, Parameters, RpcService
 from alilocal.core.service import Call, Route
@@ -187,7 +186,7 @@ def _read_policy(text: str | None) -> tuple[Policy, ...] | None:
     if not text:
         return None
     try:
-        document = json.loads(text)
+        document = load_json(text)
         return read_policies(document if isinstance(document, dict) else {})
     except (BadPolicy, ValueError) as exc:
         raise InvalidParameter("PolicyGrammar", f"The parameter Policy: {exc}") from None

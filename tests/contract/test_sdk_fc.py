@@ -92,6 +92,12 @@ def create(client, name="f", **members):
     return client.create_function(request).body
 
 
+def hooks(timeout):
+    """Return the settings of an initializer."""
+    hook = m.LifecycleHook(handler="index.initialize", timeout=timeout)
+    return m.InstanceLifecycleConfig(initializer=hook)
+
+
 def update(client, name="f", **members):
     request = m.UpdateFunctionRequest(body=m.UpdateFunctionInput(**members))
     return client.update_function(name, request).body
@@ -288,6 +294,10 @@ def test_a_name_that_no_function_can_have_is_refused(client, name):
         ({"cpu": 0.33, "memory_size": 512}, "multiple of 0.05"),
         ({"disk_size": 1024}, "diskSize: must be 512 or 10240"),
         ({"environment_variables": {"FC_X": "1"}}, "environment"),
+        ({"environment_variables": {"X": "a\0b"}}, "contains a null character"),
+        ({"environment_variables": {"X": "\u00e4" * 2500}}, "the variables exceed 4096 bytes"),
+        ({"instance_lifecycle_config": hooks(301)}, "initializer.timeout"),
+        ({"instance_lifecycle_config": hooks(float("nan"))}, "the body is not JSON"),
         ({"role": "hpo"}, "role"),
         ({"disable_inject_credentials": "Context"}, "disableInjectCredentials"),
         ({"code": None}, "code"),
@@ -351,8 +361,7 @@ def test_an_error_of_the_function_is_status_200_with_its_type(client):
 
 def test_hooks_run_in_an_uploaded_function(client):
     """The initializer of the settings runs before the first call."""
-    hook = m.LifecycleHook(handler="index.initialize", timeout=60)
-    create(client, instance_lifecycle_config=m.InstanceLifecycleConfig(initializer=hook))
+    create(client, instance_lifecycle_config=hooks(60))
     assert result(invoke(client))["initialized"] == "yes"
 
 
@@ -448,6 +457,8 @@ def test_a_repeated_task_id_is_refused(client, server):
     task = {"x_fc_invocation_type": "Async", "x_fc_async_task_id": "once"}
     assert invoke(client, **task).headers["x-fc-async-task-id"] == "once"
     refused("AsyncTaskAlreadyExists", 409, lambda: invoke(client, **task))
+    invalid = {**task, "x_fc_async_task_id": "2nd"}
+    assert "'2nd'" in refused("InvalidArgument", 400, lambda: invoke(client, **invalid))
     assert server.cloud.functions["f"].drain(60)
     assert len(server.cloud.functions["f"].invocations) == 1
 
@@ -845,7 +856,10 @@ def test_a_snapshot_whose_trigger_lost_its_queue_can_be_loaded(client, server):
 
 
 def test_a_function_reaches_the_services_under_their_real_names(client, server):
-    """In an uploaded function, the hosts of Alibaba Cloud are the local cloud, with or without TLS."""
+    """In an uploaded function, the hosts of Alibaba Cloud are the local cloud, with or without TLS.
+
+    Its package may have modules with the names of those that TLS needs.
+    """
     code = """
 import json, urllib.request
 
@@ -859,6 +873,7 @@ def handler(event, context):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("index.py", code)
+        archive.writestr("base64.py", "raise ImportError")
     create(client, code=m.InputCodeLocation(zip_file=base64.b64encode(file.getvalue()).decode()))
     urls = [f"{scheme}://{server.cloud.account_id}.mns.cn-local.aliyuncs.com" for scheme in ("http", "https")]
     answer = invoke(client, json.dumps([f"{url}/_none" for url in urls]).encode())

@@ -17,7 +17,7 @@ from alilocal.control.history import Histories, History
 from alilocal.control.pages import Pages
 from alilocal.core.faults import Fault, Faults
 from alilocal.core.http import Request, Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json, read_whole
 from alilocal.core.limits import Limit, Limits
 from alilocal.core.service import operations
 from alilocal.core.snapshot import BadSnapshot, load
@@ -345,16 +345,12 @@ def _object(request: Request) -> JsonObject:
     if (request.header("Content-Type") or "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "UnsupportedMediaType", "The body must be of type application/json.")
     try:
-        value = json.loads(request.body or b"{}", parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = load_json(request.body or b"{}")
+    except ValueError:
         raise ValueError("the body is not valid JSON") from None
     if not isinstance(value, dict):
         raise ValueError("the body must be an object")
     return value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not part of JSON")
 
 
 def _fault_row(number: int, fault: Fault) -> JsonObject:

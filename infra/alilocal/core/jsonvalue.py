@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 from alilocal.core.secretnames import is_secret_name
 
@@ -21,6 +21,18 @@ _MOST_TEXTS = 200
 _MOST_DIGITS = 18
 _URL_PASSWORD = re.compile(r"""(://[^\s/?#"'@:]*:)[^\s/?#"']+@""")
 _QUERY = re.compile(r"""(?<=[?&])([\w.\-]+)=[^\s&#"']+""")
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return the value in `text`; raises ValueError, also for NaN, which Python reads, and for too many levels."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it has too many levels") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not part of JSON")
 
 
 def read_json(body: str) -> JsonValue:

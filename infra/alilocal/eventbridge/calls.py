@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TypeVar
 
 from alilocal.core.gateway import json_response
 from alilocal.core.http import Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json, read_whole
 from alilocal.core.rpc import Parameters
 from alilocal.core.service import Call
 from alilocal.core.world import World
@@ -134,8 +133,8 @@ class Calls:
     def match_pattern(self, given: Parameters, _call: Call) -> JsonObject:
         pattern = _read_pattern(given.get("EventPattern", ""))
         try:
-            event = json.loads(given.get("Event", ""))
-        except (ValueError, RecursionError):
+            event = load_json(given.get("Event", ""))
+        except ValueError:
             raise InvalidArgument("Event is not valid JSON.") from None
         return success({"Result": matches(pattern, event)})
 

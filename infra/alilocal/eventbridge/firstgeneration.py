@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from alilocal.core.gateway import json_response
 from alilocal.core.http import Request, Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, load_json
 from alilocal.core.rpc import Action
 from alilocal.core.service import Call, Route
 from alilocal.eventbridge.errors import InvalidArgument
@@ -49,8 +49,8 @@ def routes(actions: list[Action], account_id: str) -> list[Route]:
 def read_given(request: Request) -> dict[str, str]:
     """Return the parameters of a call as the second generation has them: as texts. Raises InvalidArgument."""
     try:
-        value: JsonValue = json.loads(request.body or b"{}")
-    except (ValueError, RecursionError):
+        value = load_json(request.body or b"{}")
+    except ValueError:
         raise InvalidArgument("The body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise InvalidArgument("The body must be a JSON object.")

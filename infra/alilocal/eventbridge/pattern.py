@@ -7,10 +7,9 @@ the event. For each it lists the allowed values, as values or conditions; all me
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Callable, Mapping, Sequence
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 
 _NUMERIC: Mapping[str, Callable[[float, float], bool]] = {
     "=": lambda value, bound: value == bound,
@@ -34,8 +33,8 @@ class BadPattern(ValueError):
 def read_pattern(text: str) -> JsonObject:
     """Return the pattern in `text`; raises BadPattern."""
     try:
-        pattern = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        pattern = load_json(text or "{}")
+    except ValueError:
         raise BadPattern("", "is not valid JSON") from None
     if not isinstance(pattern, dict):
         raise BadPattern("", "must be an object")

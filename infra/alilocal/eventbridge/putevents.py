@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.core.world import World
 from alilocal.eventbridge.errors import EventRefused
 from alilocal.eventbridge.model import Buses
@@ -41,8 +41,8 @@ class Entry:
 def read_events(data: bytes | str) -> list[JsonObject]:
     """Read the events of a call, which are not checked yet; raises EventRefused."""
     try:
-        events = json.loads(data)
-    except (ValueError, RecursionError):
+        events = load_json(data)
+    except ValueError:
         raise EventRefused("JsonAttributeInvalid", "The events are not valid JSON.") from None
     if not isinstance(events, list) or not events or not all(isinstance(one, dict) for one in events):
         raise EventRefused("EventInvalid", "The events must be a list of objects.")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.eventbridge.errors import InvalidArgument
 from alilocal.eventbridge.model import Bus, Rule, Target
 
@@ -83,8 +83,8 @@ def read_names(text: str, name: str) -> list[str]:
 
 def _read_list(text: str, name: str) -> list[JsonValue]:
     try:
-        rows = json.loads(text or "[]")
-    except (ValueError, RecursionError):
+        rows = load_json(text or "[]")
+    except ValueError:
         raise InvalidArgument(f"{name} is not valid JSON.") from None
     if not isinstance(rows, list):
         raise InvalidArgument(f"{name} must be a list.")

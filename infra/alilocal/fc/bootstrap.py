@@ -259,8 +259,11 @@ def _take_over(url: str) -> None:
 
     So a function runs with the endpoints that it has in the real cloud.
     """
+    # The function's code comes first on the path, but its modules must not replace those that `ssl` imports.
+    code = sys.path.pop(0)
     import ssl
 
+    sys.path.insert(0, code)
     host, _, port = url.partition("://")[2].rpartition(":")
     look_up, wrap = socket.getaddrinfo, ssl.SSLContext.wrap_socket
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
 
 from alilocal.core.http import Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.fc import wire
@@ -315,8 +314,8 @@ def _listed(pairs: list[tuple[str, str]], name: str) -> list[str]:
     found = [value for key, value in pairs if key.partition(".")[0] == name]
     if len(found) == 1 and found[0].startswith("["):
         try:
-            return [str(one) for one in json.loads(found[0])]
-        except (ValueError, RecursionError):
+            return [str(one) for one in load_json(found[0])]
+        except ValueError:
             raise InvalidArgument(f"{name}: is not a JSON list.") from None
     return found
 

@@ -6,6 +6,7 @@ Headers: https://www.alibabacloud.com/help/en/functioncompute/fc/developer-refer
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES, InvocationResul
 
 T = TypeVar("T")
 _MOST_DELAY_SECONDS = 3600
+_TASK = re.compile(r"[A-Za-z_][\w-]{0,127}", re.ASCII)
 _KEPT_TASKS = 10_000
 
 
@@ -72,6 +74,8 @@ class InvokeCalls(CallBase):
         task = call.request.header("x-fc-async-task-id") or call.request.header(
             "x-fc-stateful-async-invocation-id"
         )
+        if task and not _TASK.fullmatch(task):
+            raise InvalidArgument(f"X-Fc-Async-Task-Id: {task!r} is not a valid id of a task.")
         self._add_task(deployed, task)
         host = self._host()
         self._run(lambda: host.invoke_async(deployed, call.request.body, call.request_id, delay))

@@ -53,6 +53,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "timeout": (1, 86_400),
     "instanceConcurrency": (1, 200),
 }
+_HOOK_SECONDS = (1, 300)
 _DISK_SIZES = (512, 10_240)
 _ROUNDING = 1e-6
 
@@ -135,10 +136,23 @@ def _check_cpu(members: JsonObject) -> None:
         raise InvalidArgument("cpu: the ratio of cpu to memorySize (in GB) must be between 1:1 and 1:4.")
 
 
+def _is_within(value: JsonValue, ends: tuple[float, float]) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and ends[0] <= value <= ends[1]
+
+
+def _check_hooks(members: JsonObject) -> None:
+    hooks = members.get("instanceLifecycleConfig")
+    for name, one in hooks.items() if isinstance(hooks, dict) else ():
+        timeout = one.get("timeout") if isinstance(one, dict) else None
+        if timeout is not None and not _is_within(timeout, _HOOK_SECONDS):
+            raise InvalidArgument(
+                f"instanceLifecycleConfig.{name}.timeout: must be a number between 1 and 300."
+            )
+
+
 def _check(members: JsonObject) -> None:
     for name, (least, most) in _RANGES.items():
-        value = members[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        if not _is_within(members[name], (least, most)):
             raise InvalidArgument(f"{name}: must be a number between {least:g} and {most:g}.")
     if int(str(members["memorySize"])) % 64:
         raise InvalidArgument("memorySize: must be a multiple of 64.")
@@ -152,6 +166,7 @@ def _check(members: JsonObject) -> None:
         raise InvalidArgument(f"role: {members['role']!r} is not of the form acs:ram::<account>:role/<name>.")
     if _hiding(members) not in _HIDDEN_KEYS:
         raise InvalidArgument(f"disableInjectCredentials: must be one of {', '.join(_HIDDEN_KEYS)}.")
+    _check_hooks(members)
     variables = members["environmentVariables"]
     if not isinstance(variables, dict) or not all(isinstance(one, str) for one in variables.values()):
         raise InvalidArgument("environmentVariables: must be an object whose values are strings.")

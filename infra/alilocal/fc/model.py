@@ -67,10 +67,12 @@ class Settings:
 
 def check_environment(variables: Mapping[str, str]) -> None:
     """Raise ValueError for environment variables that Function Compute refuses."""
-    for name in variables:
+    for name, value in variables.items():
         if name.startswith("FC_") or not _VARIABLE.fullmatch(name):
             raise ValueError(f"environment: {name!r} is not a valid name for a function's variable")
-    if sum(len(name) + len(value) for name, value in variables.items()) > _MOST_ENVIRONMENT_BYTES:
+        if "\0" in value:
+            raise ValueError(f"environment: the value of {name!r} contains a null character")
+    if sum(len(name) + len(value.encode()) for name, value in variables.items()) > _MOST_ENVIRONMENT_BYTES:
         raise ValueError(f"environment: the variables exceed {_MOST_ENVIRONMENT_BYTES} bytes")
 
 

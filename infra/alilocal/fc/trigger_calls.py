@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from alilocal.core.http import Response, ServiceError
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.core.service import Call
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
@@ -143,8 +143,8 @@ def _check_only_http(entry: Entry, trigger: Trigger) -> None:
 
 def _read_config(text: str) -> JsonObject:
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError):
+        config = load_json(text)
+    except ValueError:
         raise InvalidArgument("triggerConfig: is not JSON.") from None
     if not isinstance(config, dict):
         raise InvalidArgument("triggerConfig: must be an object.")

@@ -7,14 +7,13 @@ the local cloud cannot follow is refused with a message that names the member.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Literal, TypeVar, cast, get_args
 
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.core.retry import RetryStrategy
 from alilocal.fc.errors import InvalidArgument
 from alilocal.fc.switches import FunctionComputeSwitches
@@ -270,7 +269,7 @@ def _http(config: JsonObject) -> HttpSource:
 
 def _pattern(config: JsonObject) -> JsonObject:
     try:
-        pattern = json.loads(_text(config, "eventRuleFilterPattern", "{}") or "{}")
+        pattern = load_json(_text(config, "eventRuleFilterPattern", "{}") or "{}")
     except ValueError:
         raise InvalidArgument("eventRuleFilterPattern: is not JSON.") from None
     if not isinstance(pattern, dict):

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
 from alilocal.core.http import Headers, Request, Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue, read_whole
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json, read_whole
 from alilocal.fc.errors import InvalidArgument
 from alilocal.fc.functionhost import LATEST, InstanceFacts
 from alilocal.fc.registry import Alias, AsyncConfig, Entry, Registry, Revision, Trigger, Version
@@ -51,8 +51,8 @@ def json_answer(request_id: str, members: JsonObject | None, headers: Headers = 
 def read_object(request: Request) -> JsonObject:
     """Return the JSON object in the body of a request, empty without a body; raises InvalidArgument."""
     try:
-        value = json.loads(request.body or b"{}")
-    except (ValueError, RecursionError):
+        value = load_json(request.body or b"{}")
+    except ValueError:
         raise InvalidArgument("the body is not JSON") from None
     if not isinstance(value, dict):
         raise InvalidArgument("the body must be an object")
@@ -93,9 +93,9 @@ def page(
 def read_tags(request: Request, name: str) -> dict[str, str | None]:
     """Return the tags in a parameter of the query, a JSON list; raises InvalidArgument."""
     try:
-        tags = json.loads(query(request, name) or "[]")
+        tags = load_json(query(request, name) or "[]")
         return {str(tag["Key"]): tag.get("Value") for tag in tags}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise InvalidArgument(f"{name}: must be a list of objects with the members Key and Value.") from None
 
 

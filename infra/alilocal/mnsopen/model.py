@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 from alilocal.core.clock import CloudClock
-from alilocal.core.jsonvalue import JsonObject, read_whole
+from alilocal.core.jsonvalue import JsonObject, load_json, read_whole
 from alilocal.core.retry import RetryStrategy
 from alilocal.mnsopen.errors import InvalidParameter
 from alilocal.smq.model import Queues, Topics
@@ -137,8 +136,8 @@ def _flag(text: str) -> bool:
 
 def _object(name: str, text: str) -> JsonObject:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = load_json(text)
+    except ValueError:
         raise InvalidParameter(name, "is not JSON.") from None
     if not isinstance(value, dict):
         raise InvalidParameter(name, "must be an object.")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from alilocal.core.http import Response
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.core.service import Call
 from alilocal.core.world import World
 from alilocal.paiautoml import wire
@@ -175,8 +175,8 @@ def _ids(call: Call) -> list[str]:
 def _values(text: JsonValue) -> list[JsonObject]:
     """Return the sets of hyperparameters in `text`, a JSON object or a list of objects."""
     try:
-        value: JsonValue = json.loads(text) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
+        value: JsonValue = load_json(text) if isinstance(text, str) else text
+    except ValueError:
         raise InvalidInput("'TrialHyperParameters' is not valid JSON.") from None
     found = value if isinstance(value, list) else [value]
     sets = [one for one in found if isinstance(one, dict)]

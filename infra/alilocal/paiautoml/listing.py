@@ -7,7 +7,6 @@ Undocumented: times are read as UTC, and both bounds are included. Other open qu
 from __future__ import annotations
 
 import calendar
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from alilocal.core.http import Request
+from alilocal.core.jsonvalue import load_json
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Experiment, Tags
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
@@ -144,8 +144,8 @@ def _read_filter(pairs: Sequence[tuple[str, str]]) -> Tags:
 
 def _read_json_tags(text: str) -> Tags:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = load_json(text)
+    except ValueError:
         raise InvalidInput("'Tag' is not valid JSON.") from None
     return read_tags([value] if isinstance(value, dict) else value, "Tag")
 

@@ -6,9 +6,7 @@ and its struct HpoExperimentConfig. A null counts as missing, which is undocumen
 
 from __future__ import annotations
 
-import json
-
-from alilocal.core.jsonvalue import JsonObject, JsonValue
+from alilocal.core.jsonvalue import JsonObject, JsonValue, load_json
 from alilocal.paiautoml.errors import InvalidInput
 from alilocal.paiautoml.model import Draft, Tags, Update
 from alilocal.paiautoml.switches import PaiAutoMlSwitches
@@ -78,8 +76,8 @@ def read_object(data: bytes) -> JsonObject:
     if not data:
         return {}
     try:
-        return _object(json.loads(data, parse_constant=_no_constant), "request body")
-    except (ValueError, RecursionError):
+        return _object(load_json(data), "request body")
+    except ValueError:
         raise InvalidInput("The request body is not valid JSON.") from None
 
 
@@ -142,7 +140,3 @@ def _text(body: JsonObject, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidInput(f"'{name}' must be a string.")
     return value
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
+import os
+import resource
 import sys
 import threading
 from email.utils import parsedate_to_datetime
@@ -17,9 +20,10 @@ from localwire import AdvancedTime, StandingTime, Wire, wait_for_poll
 import alilocal
 from alilocal.core import clock as clocks
 from alilocal.core.clock import Deadline
+from alilocal.core.descriptors import READ, wait_for
 from alilocal.core.http import Request, Response
 from alilocal.core.ids import Ids, is_receipt_handle
-from alilocal.core.jsonvalue import read_whole
+from alilocal.core.jsonvalue import load_json, read_whole
 from support.budget import examples
 from support.processes import run_program
 
@@ -33,6 +37,29 @@ def test_the_clock_follows_its_source_and_can_be_advanced():
         assert cloud.clock.now() == 1_006
         with pytest.raises(ValueError, match="forward"):
             cloud.clock.advance(-1)
+
+
+def test_descriptors_of_any_number_are_waited_for():
+    """A cloud with many clients has descriptors beyond 1023, which `select.select` refuses."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    source, sink = os.pipe()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2000), limits[1]))
+    try:
+        high = fcntl.fcntl(source, fcntl.F_DUPFD, 1500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert wait_for([high], READ, 0) == set()
+    os.write(sink, b"x")
+    assert wait_for([high, sink], READ, None) == {high}
+    for one in (source, sink, high):
+        os.close(one)
+
+
+@pytest.mark.parametrize("text", ["{", b"\xff", "NaN", "[-Infinity]", "[" * 100_000])
+def test_what_is_not_json_is_a_value_error(text):
+    """Python's parser also takes NaN, and has an error of its own for too many levels."""
+    with pytest.raises(ValueError):
+        load_json(text)
 
 
 def test_a_request_is_accepted_for_15_minutes_around_its_date():
