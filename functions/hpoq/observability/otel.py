@@ -18,8 +18,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, propagate, trace
@@ -42,6 +43,7 @@ _CLOSE_SECONDS = 1.5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 30.0, 300.0
 _BOUNDS = [bound / 1000 for bound in BOUNDS_MS]
 _Provider = TypeVar("_Provider", MeterProvider, TracerProvider)
+_T = TypeVar("_T")
 
 
 class _Breaker:
@@ -128,6 +130,46 @@ class _Span:
         self._span.set_attributes(attributes)
 
 
+class _NoSpan:
+    """Stands in for a span that could not be opened. Passes on the trace of its request."""
+
+    def __init__(self, traceparent: str = "") -> None:
+        self.traceparent = traceparent
+
+    def set_attributes(self, attributes: Mapping[str, str | int]) -> None:
+        """Do nothing."""
+
+
+class _Guarded(Generic[_T]):
+    """Opens `span`, and logs what that raises or what its end raises: a lost span must not fail its message.
+
+    The processors of a provider that was installed before may raise anything. `otherwise` is yielded if the span
+    could not be opened.
+    """
+
+    def __init__(self, span: AbstractContextManager[_T], otherwise: _T) -> None:
+        self._span: AbstractContextManager[_T] | None = span
+        self._otherwise = otherwise
+
+    def __enter__(self) -> _T:
+        try:
+            return self._span.__enter__() if self._span else self._otherwise
+        except Exception as exc:  # noqa: BLE001 - as the class says
+            self._span = None
+            get_logger().warning("telemetry.failed", error=type(exc).__name__)
+            return self._otherwise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._span is None:
+            return
+        try:
+            self._span.__exit__(kind, exc, trace)
+        except Exception as failure:  # noqa: BLE001 - as the class says
+            get_logger().warning("telemetry.failed", error=type(failure).__name__)
+
+
 class _Instruments:
     def __init__(self, meter: metrics.Meter) -> None:
         self.messages = meter.create_counter(
@@ -181,9 +223,22 @@ class OpenTelemetry:
         self._tracer = self._tracers.get_tracer(_SCOPE)
         self._numbers = _Instruments(self._meters.get_meter(_SCOPE))
 
-    @contextmanager
-    def message(self, parent: str | None, attributes: Mapping[str, str]) -> Iterator[_Span]:
+    def message(
+        self, parent: str | None, attributes: Mapping[str, str]
+    ) -> AbstractContextManager[_Span | _NoSpan]:
         """Open a consumer span for one message."""
+        return _Guarded[_Span | _NoSpan](self._open_message(parent, attributes), _NoSpan(parent or ""))
+
+    def step(self, name: str) -> AbstractContextManager[_Span | _NoSpan]:
+        """Open a span for a step, below the span of its message."""
+        return _Guarded[_Span | _NoSpan](self._open_step(name), _NoSpan())
+
+    def call(self, call: Call) -> AbstractContextManager[None]:
+        """Open a client span for a service call, and record its duration."""
+        return _Guarded(self._open_call(call), None)
+
+    @contextmanager
+    def _open_message(self, parent: str | None, attributes: Mapping[str, str]) -> Iterator[_Span]:
         context = propagate.extract({"traceparent": parent}) if parent else None
         with self._tracer.start_as_current_span(
             "process", context, trace.SpanKind.CONSUMER, {**_PROCESS, **attributes}
@@ -191,14 +246,12 @@ class OpenTelemetry:
             yield _Span(span)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[_Span]:
-        """Open a span for a step, below the span of its message."""
+    def _open_step(self, name: str) -> Iterator[_Span]:
         with self._tracer.start_as_current_span(f"hpoq.{name}") as span:
             yield _Span(span)
 
     @contextmanager
-    def call(self, call: Call) -> Iterator[None]:
-        """Open a client span for a service call, and record its duration."""
+    def _open_call(self, call: Call) -> Iterator[None]:
         server = urlsplit(call.url)
         attributes: dict[str, str | int] = {
             "http.request.method": call.method,

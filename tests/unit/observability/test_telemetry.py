@@ -1,6 +1,7 @@
 """What an invocation reports: one log line, OpenTelemetry if it is configured, and one trace throughout."""
 
 import contextlib
+import errno
 import io
 import json
 import subprocess
@@ -14,6 +15,7 @@ import opentelemetry.semconv
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import alilocal
 from hpoq.contract.identity import PRODUCER, derive_key
@@ -94,6 +96,22 @@ def test_a_line_for_each_invocation(deployed):
         "claim": 1,
         "message": 1,
     }
+
+
+class Unwritable(io.StringIO):
+    """A standard output that is closed, or whose disk is full."""
+
+    def write(self, _text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self):
+        raise ValueError("I/O operation on closed file")
+
+
+def test_a_log_that_cannot_be_written_costs_no_message(deployed):
+    logs.configure("DEBUG", Unwritable())
+    report = deployed.function().handle(smq_stream_event({"m-1": REQUEST, "m-2": "[]"}), CONTEXT)
+    assert (report["summary"]["created"], report["summary"]["rejected"]) == (1, 1)
 
 
 def test_what_went_wrong_is_counted(deployed):
@@ -503,6 +521,25 @@ def test_an_event_does_not_wait_for_the_send_of_an_earlier_one(function, monkeyp
     exporter.flush(60)
     assert reported == []
     answers.set()
+
+
+class RaisingProcessor(SpanProcessor):
+    """A processor of a provider that something else has installed."""
+
+    def __init__(self, moment):
+        setattr(self, moment, lambda *_, **__: 1 / 0)
+
+
+@pytest.mark.parametrize("moment", ["on_start", "on_end"])
+def test_a_span_processor_that_raises_costs_no_message(deployed, function, monkeypatch, moment):
+    provider = TracerProvider()
+    provider.add_span_processor(RaisingProcessor(moment))
+    monkeypatch.setattr(function._telemetry._exporter, "_tracer", provider.get_tracer("test"))
+    report = function.handle(smq_event("m-1", TRACED), CONTEXT)
+    assert report["summary"]["created"] == 1
+    (event,) = published_events(deployed.cloud)
+    assert event["traceparent"].split("-")[1] == TRACE
+    assert {line["error"] for line in deployed.lines("telemetry.failed")} == {"ZeroDivisionError"}
 
 
 def test_what_flushing_raises_is_logged(deployed, function, monkeypatch):
