@@ -25,6 +25,7 @@ _LONGEST_NUMBER = 400
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _SHOWN = 60
 _MOST_REPEATED = 100
+_MOST_LEVELS = 64
 # Python counts more characters as white space than JSON does.
 _WHITE_SPACE = " \t\r\n"
 _LOOKAHEAD = 1_000
@@ -176,14 +177,14 @@ class JsonError(ValueError):
         super().__init__(message)
 
 
-def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
+def loads(data: bytes | str) -> JsonValue:
     """Return the value of one JSON text, which is UTF-8 if it is bytes. A byte order mark is ignored.
 
     Raises JsonError. Its message quotes nothing of the text except a repeated name.
     """
     text = data if isinstance(data, str) else _decode(data)
     text = text.removeprefix("\ufeff")
-    _check_depth(text, max_depth)
+    _check_depth(text)
     ambiguous: list[tuple[JsonObject, list[str]]] = []
     try:
         value: JsonValue = json.loads(
@@ -201,8 +202,6 @@ def loads(data: bytes | str, *, max_depth: int = 64) -> JsonValue:
         offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
         message = f"{exc.error.message}{_place(text, offset, ',')}"
         raise JsonError(exc.error.rule, message, offset, pointer=_find_refused(text)) from None
-    except RecursionError:
-        raise JsonError("json.depth", "nested too deeply to be read") from None
     if "\\u" in text or not isinstance(data, bytes):
         _check_surrogates(value, text)
     return value
@@ -353,8 +352,8 @@ def _explain_opening(text: str, start: int, rest: str) -> tuple[str, int] | None
     return _find_front(text) if begins_otherwise else None
 
 
-def _check_depth(text: str, most: int) -> None:
-    if text.count("{") + text.count("[") <= most:
+def _check_depth(text: str) -> None:
+    if text.count("{") + text.count("[") <= _MOST_LEVELS:
         return  # like most requests, which need not be searched
     depth, quoted = 0, False
     for token in _TOKEN.finditer(text):
@@ -365,8 +364,8 @@ def _check_depth(text: str, most: int) -> None:
             continue
         elif mark in "[{":
             depth += 1
-            if depth > most:
-                what = f"nested deeper than {most} levels{_place(text, token.start(), ',')}"
+            if depth > _MOST_LEVELS:
+                what = f"nested deeper than {_MOST_LEVELS} levels{_place(text, token.start(), ',')}"
                 raise JsonError("json.depth", what, token.start())
         elif mark in "]}":
             depth -= 1

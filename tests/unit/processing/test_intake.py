@@ -1,5 +1,7 @@
 import base64
+import inspect
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -43,6 +45,22 @@ def test_a_request_is_known_by_its_message():
         KEY, intake.delivery.fingerprint, KEY, digest(REQUEST), message_id="M1"
     )
     assert intake.envelope == Envelope("smq", "M1", KEY, REQUEST)
+
+
+def test_a_stack_that_is_nearly_full_rejects_no_request():
+    """A fault of the machine says nothing about the request: another instance can read it."""
+    read_message(Message("smq", "M1", KEYED))
+    limit, depth, read = sys.getrecursionlimit(), len(inspect.stack(0)), set()
+    for spare in range(60):
+        try:
+            sys.setrecursionlimit(depth + spare)
+            read.add(type(read_message(Message("smq", "M1", KEYED))))
+        except RecursionError:
+            continue
+        finally:
+            sys.setrecursionlimit(limit)
+    assert Ready in read
+    assert read <= {Ready, Defective}
 
 
 @pytest.mark.parametrize("message_id", ["M1", None])
