@@ -587,6 +587,19 @@ def test_a_send_after_the_retention_gets_the_result_too(world, days):
     assert world.broken(finished=True) == []
 
 
+def test_a_watch_message_that_comes_after_the_retention_changes_no_result(world):
+    """Its experiment may be deleted by then: consumers would get another result under the same id."""
+    made = create(world)
+    world.later(60)
+    copy = world.take()
+    world.deliver(smq_stream_event(copy))
+    world.follow()
+    world.later(40 * DAY)
+    made.deleted = True
+    (row,) = world.deliver(smq_stream_event(copy))
+    assert (row["outcome"], world.event_types) == ("duplicate", ["created", "finished"])
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_repeated_result_that_fails_comes_back(world, failing):
     """The repeated send is answered by both events, or it comes back."""

@@ -15,6 +15,7 @@ What a delivery does depends on how the record stands:
     GIVEN_UP       | as PUBLISHED; a redrive: TAKE_OVER         | CONFLICT
     EXPIRED        | TAKE_OVER: announce its experiment again   | CLAIM: the key is free again
       no success   | TAKE_OVER: reconcile, then create          | CLAIM
+      a result     | ACKNOWLEDGE                                |
 
 A copy is older if a later one is in the queue, even one of another message. It is DROPped where it would WAIT,
 TAKE_OVER, PUBLISH or REPEAT. A redriven copy is never older, and neither is one of another message without a number
@@ -165,7 +166,9 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
     # The copy of the record's number may be answered; the sender of another message still waits.
     is_superseded = is_superseded and not (delivery.sequence == 0 and _is_another(record, delivery))
     is_redriven = record.state in (State.FAILED, State.REJECTED) and _is_new_redrive(record, delivery)
-    if standing is Standing.EXPIRED or is_redriven:
+    # Followed again, an experiment that was deleted meanwhile would get a second result.
+    has_result = delivery.is_watch and record.state is State.COMPLETED
+    if (standing is Standing.EXPIRED and not has_result) or is_redriven:
         return Action.TAKE_OVER
     if standing is Standing.UNPUBLISHED:
         return Action.DROP if is_superseded else Action.PUBLISH

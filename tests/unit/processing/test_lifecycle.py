@@ -170,6 +170,18 @@ def test_every_situation_has_the_action_of_its_one_row(standing, message):
         assert lifecycle.decide(found, delivery, NOW) is Action[rows[0]], situation
 
 
+def test_an_experiment_that_has_its_result_is_not_followed_again():
+    """A copy of a watch message that comes after the retention would give a deleted experiment another result."""
+    copy = replace(FIRST, is_watch=True)
+    for state, action in [
+        (State.COMPLETED, Action.ACKNOWLEDGE),
+        (State.REJECTED, Action.TAKE_OVER),
+        (State.FAILED, Action.TAKE_OVER),
+    ]:
+        expired = end(state, published_at=NOW, expires_at=NOW)
+        assert lifecycle.decide(expired, copy, NOW) is action
+
+
 def test_the_table_names_every_standing_and_every_action():
     """No standing and no action of the life cycle is missing from the table of this test."""
     named = {row[0].replace("-", " ") for row in ROWS} - {"unannounced", "rejected"}
