@@ -865,6 +865,25 @@ def test_a_listing_that_cannot_be_read_needs_an_operator(world):
     assert calls(world, "ListHpoExperiments") < 100
 
 
+CHANGED_VALUES = {"cut": lambda key: key[:32], "masked": lambda _: "***", "missing": lambda _: None}
+
+
+@pytest.mark.parametrize("value", CHANGED_VALUES)
+def test_tags_whose_values_were_changed_do_not_show_that_markers_are_kept(world, value):
+    """A service may cut or mask the values of tags: a marker that is no key says nothing about any key."""
+    change = CHANGED_VALUES[value]
+    world.deliver(smq_event("O1", request("other", Name="other")), HPOQ_MARKER="tag")
+    change_listing(
+        world, change_rows(Tags=lambda tags: [tag | {"Value": change(tag["Value"])} for tag in tags])
+    )
+    world.fail_create("reset", when="after")
+    for _ in range(3):
+        (row,) = world.deliver(EVENT, HPOQ_MARKER="tag")
+        world.later(600)
+    assert row["error"]["code"] == "Ambiguous"
+    assert len(world.cloud.experiments) == 2
+
+
 def test_tags_that_are_set_later_do_not_show_that_creates_keep_them(world):
     """A service may drop the tags of a create and keep those that a person sets: one marker in a tag is no proof."""
     world.cloud.behaviour.create_tags = "dropped"

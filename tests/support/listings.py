@@ -87,6 +87,9 @@ LISTINGS = {
     "other names": change_rows(
         Tags=lambda tags: [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in tags]
     ),
+    "blanks around values": change_rows(
+        Tags=lambda tags: [tag | {"Value": f" {tag['Value']} "} for tag in tags]
+    ),
     "an object": change_rows(Tags=lambda tags: {tag["Key"]: tag["Value"] for tag in tags}),
     "null for an empty list": leave_out_empty,
     "refused pages": refuse_beyond_last,

@@ -43,7 +43,9 @@ MOST_TAGS = 20
 MARKER_TAG = f"^{caseless(TAG_KEY)}$"
 """The pattern of the name of a marker in a tag. A service may change the case of what it stores."""
 
-MARKER = rf"\[{caseless(TAG_KEY)}: ([0-9A-Fa-f-]{{36}})\]"
+_MARKED_KEY = "[0-9A-Fa-f-]{36}"
+
+MARKER = rf"\[{caseless(TAG_KEY)}: ({_MARKED_KEY})\]"
 """The pattern of a marker in a description."""
 
 
@@ -112,6 +114,10 @@ def format_marker(key: str) -> str:
 
 
 def find_marker_keys(tags: Iterable[tuple[str, str]], description: str | None) -> set[str]:
-    """Return the keys in the markers of an experiment with these tags and this description."""
-    found = [value for name, value in tags if re.fullmatch(MARKER_TAG, name)]
+    """Return the keys in the markers of an experiment with these tags and this description.
+
+    A value that is not a whole key is not a marker: a service that cuts or masks values does not keep markers.
+    """
+    values = [value.strip() for name, value in tags if re.fullmatch(MARKER_TAG, name)]
+    found = [value for value in values if re.fullmatch(_MARKED_KEY, value)]
     return {key.lower() for key in (*found, *re.findall(MARKER, description or ""))}

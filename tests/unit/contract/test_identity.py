@@ -91,3 +91,11 @@ def test_markers_of_an_experiment():
     assert find_marker_keys([("name", "x"), ("HPOQ-Key", one.upper())], None) == {one}
     description = f"mine {format_marker(one).upper()} {format_marker(other)} [hpoq-key: soon]"
     assert find_marker_keys([("hpoq-key", one)], description) == {one, other}
+
+
+def test_a_value_that_is_not_a_whole_key_is_not_a_marker():
+    """It must not show that a service keeps markers."""
+    key = derive_key("producer", "1")
+    assert find_marker_keys([("hpoq-key", f" {key}\n")], None) == {key}
+    for value in (key[:32], f"{key}-{key}", key.replace("-", ""), "***", ""):
+        assert find_marker_keys([("hpoq-key", value)], None) == set(), value
