@@ -6,7 +6,7 @@ without a readable cell does not exist. Source: https://help.aliyun.com/en/table
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alilocal.core.clock import CloudClock
@@ -161,20 +161,20 @@ class Table:
                 raise InvalidKey(f"Validate PK type fail. Input: {given}, Meta: {meta}.")
         return tuple(cell.value for cell in cells if cell.value is not None)
 
-    def put(self, key: Key, cells: Sequence[Cell]) -> None:
-        """Replace the row; raises ParameterInvalid."""
-        self._check_names(cells)
+    def put(self, key: Key, cells: Sequence[Cell] | Mapping[str, Value]) -> None:
+        """Replace the row; raises InvalidKey and ParameterInvalid."""
+        cells = self._check_row(key, cells)
         row: dict[str, Versions] = {}
         now = self.clock.now_ms()
         for cell in cells:
             self._put_cell(row, cell, now)
         self._rows[key] = row
 
-    def update(self, key: Key, cells: Sequence[Cell]) -> None:
-        """Change the given cells, creating the row if it does not exist; raises ParameterInvalid."""
+    def update(self, key: Key, cells: Sequence[Cell] | Mapping[str, Value]) -> None:
+        """Change the given cells, creating the row if it does not exist; raises InvalidKey and ParameterInvalid."""
         if not self.options.allow_update:
             raise ParameterInvalid("Update operation is not allowed in this table")
-        self._check_names(cells)
+        cells = self._check_row(key, cells)
         before, now = self.versions(key), self.clock.now_ms()
         row = {name: dict(kept) for name, kept in (before or {}).items()}
         for cell in cells:
@@ -198,20 +198,29 @@ class Table:
     def between(
         self, start: tuple[KeyValue, ...], end: tuple[KeyValue, ...], *, backward: bool
     ) -> Iterator[Key]:
-        """Return the keys of rows from `start` to before `end`, in order; raises ParameterInvalid."""
+        """Return the keys of rows from `start` to before `end`, in order; raises ParameterInvalid.
+
+        Only those that the caller takes are read: a scan of a large table takes a few hundred of them at a time.
+        """
         low, high = _order(start), _order(end)
         if (low <= high) if backward else (low >= high):
             direction = "BACKWARD" if backward else "FORWARD"
             raise ParameterInvalid(
                 f"Begin key must {'more' if backward else 'less'} than end key in {direction}"
             )
-        keys = sorted(self.rows, key=_order, reverse=backward)
-        return iter(
-            [key for key in keys if (high < _order(key) <= low if backward else low <= _order(key) < high)]
-        )
+        places = ((_order(key), key) for key in self._rows)
+        found = [one for one in places if (high < one[0] <= low if backward else low <= one[0] < high)]
+        found.sort(key=lambda one: one[0], reverse=backward)
+        return (key for _, key in found if self.versions(key) is not None)
 
-    def _check_names(self, cells: Sequence[Cell]) -> None:
-        """Raise ParameterInvalid for a column with an invalid name, or with that of a column of the primary key."""
+    def _check_row(self, key: Key, cells: Sequence[Cell] | Mapping[str, Value]) -> Sequence[Cell]:
+        """Return `cells`, or those that a mapping describes. Raises InvalidKey, and ParameterInvalid for an invalid
+        name of a column, or for that of a column of the primary key.
+        """
+        if not isinstance(key, tuple) or [*map(type, key)] != [_TYPES[kind] for _, kind in self.schema]:
+            raise InvalidKey(f"The key must be a tuple with the values of the primary key, not {key!r}.")
+        if isinstance(cells, Mapping):
+            cells = [Cell(name, value) for name, value in cells.items()]
         keys = {name for name, _ in self.schema}
         for cell in cells:
             check_column_name(cell.name)
@@ -219,6 +228,7 @@ class Table:
                 raise ParameterInvalid(
                     f"Duplicated attribute column name with primary key column: `{cell.name}`."
                 )
+        return cells
 
     def _put_cell(self, row: dict[str, Versions], cell: Cell, now: int) -> None:
         if cell.value is None or isinstance(cell.value, Bound):

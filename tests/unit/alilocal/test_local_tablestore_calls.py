@@ -10,6 +10,7 @@ import pytest
 
 import alilocal
 from alilocal.tablestore import plainbuffer, signature
+from alilocal.tablestore.errors import InvalidKey
 from alilocal.tablestore.model import INTEGER, STRING, Options
 from alilocal.tablestore.plainbuffer import Bound, Cell, crc8, decode_row, encode_rows
 from alilocal.tablestore.proto import Message, encode
@@ -559,6 +560,17 @@ def test_the_data_of_a_batch_has_a_limit(cloud, table):
     said = "The total data size of BatchWriteRow request exceeds the limit"
     refused = ("OTSParameterInvalid", f"{said}, limit size: 4194304, data size: 4194305.")
     assert outcome(most + 1) == refused
+
+
+def test_rows_are_written_in_python(table):
+    """Columns may be a mapping, as they are read; a key that a request could not have is refused."""
+    table.put(("a", "1"), {"v": 1})
+    table.update(("a", "1"), {"w": b"x"})
+    assert table.rows == {("a", "1"): {"v": 1, "w": b"x"}}
+    for key in (("a",), ("a", 1), "a1", ["a", "1"]):
+        for write in (table.put, table.update):
+            with pytest.raises(InvalidKey, match="tuple"):
+                write(key, {"v": 1})
 
 
 def test_the_data_of_a_range_has_a_limit(cloud):
