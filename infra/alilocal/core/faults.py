@@ -6,12 +6,13 @@ import http.client
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from alilocal.core.clock import LATEST
 from alilocal.core.collections import Numbered
 from alilocal.core.http import Refused, Reset, Response, ServiceError, Stalled
 from alilocal.core.ids import Ids
+from alilocal.core.switches import check_choice
 
 Kind = Literal[
     "refuse",
@@ -70,10 +71,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         for name, known in (("kind", Kind), ("when", When), ("body", Body)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(
-                    f"{name}: {getattr(self, name)!r} is not one of {', '.join(get_args(known))}"
-                )
+            check_choice(name, getattr(self, name), known)
         if self.kind == "refuse" and self.when != "before":
             raise ValueError("a refused connection can only come before the request is sent")
         if self.kind == "kill" and self.when == "before":

@@ -32,6 +32,12 @@ class Switches:
         super().__setattr__(name, value)
 
 
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Raise ValueError unless `value` is one of the literals in the type `choices`."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: {value!r} is not one of {', '.join(get_args(choices))}")
+
+
 def number(default: float, *, least: float) -> Any:
     """Return a dataclass field for a switch that is a number of at least `least`; an int if `default` is one."""
     return field(default=default, metadata={"least": least})

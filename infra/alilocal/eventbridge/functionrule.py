@@ -15,6 +15,7 @@ from alilocal.cloud import Cloud
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.retry import RetryStrategy, delay_after
+from alilocal.core.switches import check_choice
 from alilocal.core.watcher import Watcher
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.smq.message import Outgoing
@@ -36,7 +37,7 @@ class FunctionRule(Watcher):
     It is public for tests of functions that an EventBridge trigger calls. A call fails if it raises, returns False,
     or returns a result whose `ok` is False. It is repeated as `retry` says, on the cloud's clock; then the event goes
     to `dead_letter_queue`, or is dropped without one. Run it with `start` and `stop`, or make single calls with
-    `step`. Raises as `cloud.buses.rule` does.
+    `step`. Raises as `cloud.buses.rule` does, and ValueError for another `retry`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FunctionRule(Watcher):
         retry: RetryStrategy = "BACKOFF_RETRY",
         dead_letter_queue: str | None = None,
     ) -> None:
+        check_choice("retry", retry, RetryStrategy)
         if dead_letter_queue is not None:
             cloud.queues.get(dead_letter_queue)
         super().__init__(cloud.changed, cloud.clock)

@@ -21,6 +21,7 @@ from alilocal.core.clock import monotonic
 from alilocal.core.delivery import Delivery
 from alilocal.core.http import ServiceError
 from alilocal.core.retry import RetryStrategy, delay_after
+from alilocal.core.switches import check_choice
 from alilocal.eventstream.event import EventForm, EventSchema, Mode
 from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES
 from alilocal.smq.errors import NotExist
@@ -69,7 +70,7 @@ class EventStream:
     the queue until `start` is called again. In the mode `event` every event has one message.
 
     Run it in threads with `start` and `stop`, or deliver single batches with `step`. Raises NotExist if a queue does
-    not exist, and ValueError for invalid numbers.
+    not exist, and ValueError for an invalid value.
     """
 
     def __init__(
@@ -95,6 +96,9 @@ class EventStream:
             raise ValueError(f"batch_window_seconds must be at least 0 and at most {_LONGEST_WINDOW_SECONDS}")
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
+        check_choice("retry", retry, RetryStrategy)
+        check_choice("mode", mode, Mode)
+        check_choice("event_schema", event_schema, EventSchema)
         if dead_letter_queue is not None and not tolerance:
             raise ValueError("a dead-letter queue needs tolerance: without it the stream blocks instead")
         for name in (queue, dead_letter_queue):

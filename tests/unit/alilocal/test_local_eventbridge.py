@@ -309,6 +309,8 @@ def test_a_rule_calls_its_function_until_it_succeeds(cloud):
             raise answer
         return answer
 
+    with pytest.raises(ValueError, match="'BACKOFF' is not one of"):
+        FunctionRule(cloud, "call", invoke=invoke, retry="BACKOFF")
     rule = FunctionRule(cloud, "call", {"source": ["orders"]}, invoke=invoke, dead_letter_queue="dead")
     put(cloud, event(id="1"), event(id="2", source="other"))
     assert rule.step()

@@ -319,7 +319,7 @@ def test_a_reset_cloud_is_survived(cloud, queue):
 
 
 def test_invalid_streams_are_refused(cloud, queue):
-    """A missing queue and numbers out of range are refused at once."""
+    """A missing queue, numbers out of range and unknown words are refused at once."""
     for wrong in ({"queue": "none"}, {"queue": "q", "dead_letter_queue": "none"}):
         with pytest.raises(ServiceError):
             EventStream(cloud, invoke=Function(), **wrong)
@@ -330,8 +330,11 @@ def test_invalid_streams_are_refused(cloud, queue):
         {"batch_window_seconds": -1},
         {"batch_window_seconds": 16},
         {"tolerance": False, "dead_letter_queue": "dead"},
+        {"retry": "BACKOFF"},
+        {"mode": "batch"},
+        {"event_schema": "raw"},
     ):
-        with pytest.raises(ValueError, match=r"at least|at most|tolerance"):
+        with pytest.raises(ValueError, match=r"at least|at most|tolerance|is not one of"):
             EventStream(cloud, queue="q", invoke=Function(), **wrong)
 
 
