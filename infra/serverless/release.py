@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -54,6 +55,7 @@ def deploy(*, unchecked: bool = False) -> None:
     if not unchecked:
         _check_first()
     _run("base", "deploy", "-y")
+    _write_log_template()
     _run("log", "deploy", "-y")
     version = _publish()
     if not unchecked:
@@ -116,6 +118,7 @@ def remove(*, data: bool, yes: bool = False, force: bool = False) -> None:
     if data:
         _run("alarms", "remove", "-y")
         _run("base", "remove", "-y")
+        _write_log_template()
         _run("log", "remove", "-y")
 
 
@@ -312,6 +315,11 @@ def _ask_for_name() -> None:
         raise ReleaseError(
             "That is not its name, so nothing was removed. Give --yes to remove without the question."
         )
+
+
+def _write_log_template() -> None:
+    """Write the template of the log from its index, dashboard and alerts."""
+    runpy.run_path(str(HERE / "sls/template.py"), run_name="__main__")
 
 
 def _publish() -> str:

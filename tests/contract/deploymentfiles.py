@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import re
+import runpy
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hpoq.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra/serverless"
+LOG_TEMPLATE = "sls/template.json"
 REGION, ACCOUNT, INSTANCE = "cn-hangzhou", "1234567890123456", "hpoq-test"
 _VALUES = {
     "vars.region": REGION,
@@ -69,7 +71,14 @@ def template(name, suffix="", **parameters):
     """Return the resources of a ROS template as this deployment creates them."""
     parameters |= {"Instance": INSTANCE, "Suffix": suffix, "ContactGroup": "operators"}
     parameters |= {"ALIYUN::TenantId": ACCOUNT, "ALIYUN::Region": REGION}
-    return evaluated(load_yaml((FOLDER / name).read_text())["Resources"], **parameters)
+    return evaluated(read_template(name)["Resources"], **parameters)
+
+
+def read_template(name):
+    """Return a ROS template, which must not be changed; that of the log is written by `template.py`."""
+    if name == LOG_TEMPLATE:
+        return runpy.run_path(str(FOLDER / "sls/template.py"))["template"]()
+    return load_yaml((FOLDER / name).read_text())
 
 
 @dataclass
@@ -127,7 +136,7 @@ def deployment(suffix=""):
 def lay_out(folder):
     """Copy infra/serverless into `folder`, beside a fresh package and the sources that it was built from."""
     copy = folder / "infra/serverless"
-    shutil.copytree(FOLDER, copy)
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("template.json"))  # an earlier deployment's
     (folder / "functions").symlink_to(ROOT / "functions")
     function = deployment().function
     code = folder / "dist" / Path(function["code"]).name

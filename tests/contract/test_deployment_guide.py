@@ -111,7 +111,6 @@ def test_every_command_is_checked_below():
     known = [
         ("hpoq",),  # test_readme.py
         ("python3", "infra/serverless/release.py"),
-        ("python3", "infra/serverless/sls/template.py"),  # run in test_deployment.py
         ("s",),
         ("terraform",),
         ("npm", "install"),

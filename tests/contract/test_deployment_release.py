@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, deployment, lay_out, rendered
+from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, LOG_TEMPLATE, deployment, lay_out, rendered
 
 from support.budget import CI_BUDGET
 from support.processes import run_program
@@ -221,6 +221,7 @@ def test_a_first_deployment(operator):
         ["fc3", "deploy", "--trigger", "watch", "-y"],
         ["ros", "deploy", "-y"],
     ]
+    assert (operator.folder / LOG_TEMPLATE).is_file()
     assert operator.live == ("1", {})
     assert (state["latest"]["functionName"], state["latest"]["role"]) == ("hpoq-staging", "hpoq-staging")
     environ, trigger = state["latest"]["environmentVariables"], state["trigger"]["triggerConfig"]

@@ -16,9 +16,8 @@ import tarfile
 
 import hcl2
 import pytest
-import yaml
 from alibabacloud_fc20230330.models import EventBridgeTriggerConfig
-from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, policy
+from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, LOG_TEMPLATE, REGION, deployment, policy, read_template
 from installing import packages_in
 
 from support.processes import run_program
@@ -116,10 +115,10 @@ def template_problems(types, template):
         yield from ros_problems(types, types[resource["Type"]], resource["Properties"], name)
 
 
-@pytest.mark.parametrize("file", ["resources.yaml", "alarms.yaml", "sls/template.json"])
+@pytest.mark.parametrize("file", ["resources.yaml", "alarms.yaml", LOG_TEMPLATE])
 def test_ros_template(ros_types, file):
     """Each ROS template keeps the schemas of ROS's resource types."""
-    template = yaml.safe_load((FOLDER / file).read_text())
+    template = copy.deepcopy(read_template(file))
     assert list(template_problems(ros_types, template)) == []
 
 
@@ -140,13 +139,13 @@ def test_ros_template(ros_types, file):
             [{"PolicyName": "x", "PolicyDocument": {"Version": "1", "Rules": []}}],
         ),
         ("resources.yaml", "Results", "TopicName", None),
-        ("sls/template.json", "Logstore", "Ttl", 30),
-        ("sls/template.json", "Index", "KeyIndices", [{"Name": "message"}]),
-        ("sls/template.json", "HpoqDefect", "Detail", {"Name": "x", "DisplayName": "x", "Schedule": {}}),
+        (LOG_TEMPLATE, "Logstore", "Ttl", 30),
+        (LOG_TEMPLATE, "Index", "KeyIndices", [{"Name": "message"}]),
+        (LOG_TEMPLATE, "HpoqDefect", "Detail", {"Name": "x", "DisplayName": "x", "Schedule": {}}),
     ],
 )
 def test_ros_template_finds_mistakes(ros_types, file, resource, name, value):
-    template = yaml.safe_load((FOLDER / file).read_text())
+    template = copy.deepcopy(read_template(file))
     properties = template["Resources"][resource]["Properties"]
     if value is None:
         del properties[name]

@@ -62,7 +62,6 @@ CHECKED_ELSEWHERE = {
     ("python", "tests/reliability/soak.py"): "test_scripts_exist_as_written",
     ("python3", "-m", "venv"): ".ci/run",
     ("python3", "infra/serverless/release.py"): "test_deployment_guide.py",
-    ("python3", "infra/serverless/sls/template.py"): "test_deployment.py",
     ("ruff",): ".ci/run",
     ("s",): "test_deployment_guide.py",
     ("TEST_BUDGET=10", "pytest"): ".ci/run",

@@ -15,7 +15,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from deploymentfiles import ACCOUNT, FOLDER, INSTANCE, REGION, deployment, lay_out, policy, template
+from deploymentfiles import (
+    ACCOUNT,
+    FOLDER,
+    INSTANCE,
+    REGION,
+    deployment,
+    lay_out,
+    policy,
+    template,
+)
 from installing import packages_in
 from test_deployment_vendor_schemas import PULUMI, TERRAFORM, parameters, pulumi  # noqa: F401 - a fixture
 

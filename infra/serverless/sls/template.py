@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Write template.json: log, index, dashboard and alerts as resources of Resource Orchestration Service.
 
+`release.py` runs this before it deploys the log.
+
 The index and the dashboard come from JSON files in this folder, which have the form of Simple Log Service's own API;
 alerts.json has what differs between the alerts.
 """
@@ -17,7 +19,6 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 HERE = Path(__file__).resolve().parent
 LOGSTORE = "hpoq"
 RETENTION_DAYS = 30
-LINE = 118
 
 
 def read(name: str) -> Json:
@@ -157,22 +158,8 @@ def _resource(kind: str, properties: Json, after: str | None = None) -> Json:
     return {"Type": f"ALIYUN::SLS::{kind}", **depends, "Properties": properties}
 
 
-def dump(value: Json, indent: str = "", before: int = 0) -> str:
-    """Return `value` as JSON, in which a list or object has one line if that fits behind `before` characters."""
-    line = json.dumps(value)
-    if not isinstance(value, (list, dict)) or before + len(line) <= LINE:
-        return line
-    inner = f"{indent}  "
-    if isinstance(value, dict):
-        items = [(f"{inner}{json.dumps(name)}: ", one) for name, one in value.items()]
-    else:
-        items = [(inner, one) for one in value]
-    rows = ",\n".join(head + dump(one, inner, len(head)) for head, one in items)
-    return f"{line[0]}\n{rows}\n{indent}{line[-1]}"
-
-
 def main() -> None:
-    (HERE / "template.json").write_text(dump(template()) + "\n", encoding="utf-8")
+    (HERE / "template.json").write_text(json.dumps(template(), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Reads the files for Simple Log Service as the vendor's SDK does; prints what it does not know of them."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ folder = Path(sys.argv[1])
 documents = [(name, kind, json.loads((folder / f"{name}.json").read_text())) for name, kind in KINDS.items()]
 documents += [
     (name, models.CreateAlertRequest, of_api(one["Properties"]["Detail"]))
-    for name, one in json.loads((folder / "template.json").read_text())["Resources"].items()
+    for name, one in runpy.run_path(str(folder / "template.py"))["template"]()["Resources"].items()
     if one["Type"] == "ALIYUN::SLS::Alert"
 ]
 found = []
