@@ -267,12 +267,12 @@ def _send_requests(target: Target, run: _Run, namespace: str) -> None:
         key = derive_own_key(document.data, outgoing.request, namespace)
         # After an unknown end the send is repeated only if a second copy would be a duplicate.
         try:
-            message = target.smq.send_message(target.queue, document.data, repeatable=key is not None)
+            message_id = target.smq.send_message(target.queue, document.data, repeatable=key is not None)
         except CallError:
             run.failed = document.place
             raise
-        key = key or derive_message_key(None, message.message_id, namespace)
-        run.sent.append(SentRequest(message.message_id, key))
+        key = key or derive_message_key(None, message_id, namespace)
+        run.sent.append(SentRequest(message_id, key))
 
 
 def _wait_for_answers(

@@ -158,9 +158,9 @@ def _name_target(stop: JsonObject) -> str:
 def _send_messages(target: Target, run: _Run, bodies: Sequence[bytes], namespace: str) -> None:
     for body in bodies:
         # A second copy after an unknown end is harmless.
-        message = target.smq.send_message(target.queue, body)
-        key = derive_message_key(None, message.message_id, namespace)
-        run.sent.append(SentRequest(message.message_id, key))
+        message_id = target.smq.send_message(target.queue, body)
+        key = derive_message_key(None, message_id, namespace)
+        run.sent.append(SentRequest(message_id, key))
 
 
 def _wait_for_answers(inbox: Inbox, run: _Run, timeout: float) -> None:

@@ -33,7 +33,6 @@ class CreatedExperiment:
     """
 
     experiment_id: str
-    request_id: str | None
     remark: str | None = None
 
 
@@ -50,7 +49,6 @@ class Experiment:
     name: str | None
     description: str | None
     workspace_id: str | None
-    creator: str | None
     status: str | None
     tags: tuple[tuple[str, str], ...]
     created_at: datetime | None
@@ -66,7 +64,6 @@ class ExperimentPage:
 
     total_count: int | None
     experiments: tuple[Experiment, ...]
-    request_id: str | None
 
 
 class Unreadable(ValueError):
@@ -83,7 +80,7 @@ def read_page(answer: Answer) -> ExperimentPage:
         rows = []
     if not isinstance(rows, list):
         raise Unreadable("the list of experiments is missing")
-    return ExperimentPage(count, tuple(read_experiment(row) for row in rows), answer.request_id)
+    return ExperimentPage(count, tuple(read_experiment(row) for row in rows))
 
 
 def read_total_count(answer: Answer) -> int | None:
@@ -105,7 +102,6 @@ def read_experiment(row: JsonValue) -> Experiment:
         name=text_member(row, "Name"),
         description=text_member(row, "Description"),
         workspace_id=text_member(row, "WorkspaceId"),
-        creator=text_member(row, "Creator"),
         status=read_status(row),
         tags=_read_tags(find_member(row, "Tags")),
         created_at=read_time(text_member(row, "GmtCreateTime")),

@@ -305,7 +305,7 @@ def _read_created(response: Response, secrets: Iterable[str]) -> CreatedExperime
     experiment_id = read_experiment_id(answer.document)
     if 200 <= answer.status < 300 and experiment_id:
         remark = None if answer.code is None else scrub(f"{answer.code}: {answer.message}", secrets)
-        return CreatedExperiment(experiment_id, answer.request_id, remark)
+        return CreatedExperiment(experiment_id, remark)
     if experiment_id or answer.is_success:
         why = "an experiment id with an error status" if experiment_id else "no experiment id"
         raise _make_unreadable(operation, answer, why)

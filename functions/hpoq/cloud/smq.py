@@ -15,7 +15,6 @@ from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import TypeVar
 
-from fcruntime.dataclass import dataclass
 from hpoq.clock import Budget
 from hpoq.cloud.answers import error_of, make_unreadable, read_xml
 from hpoq.cloud.caller import NO_ACTION, TRANSIENT, Errors, ServiceClient
@@ -32,14 +31,6 @@ VERSION = "2015-06-06"
 NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
 MOST_BODY_BYTES = 65_536
 _XML = "text/xml;charset=UTF-8"
-
-
-@dataclass(frozen=True)
-class SentMessage:
-    """The receipt of a sent message: its id, and the MD5 of its body as it was sent, in upper-case hexadecimal."""
-
-    message_id: str
-    body_md5: str | None
 
 
 def fits(body: bytes) -> bool:
@@ -71,8 +62,8 @@ class Smq(ServiceClient):
         delay_seconds: int = 0,
         repeatable: bool = True,
         budget: Budget | None = None,
-    ) -> SentMessage:
-        """Put `body` into `queue`, in base64.
+    ) -> str:
+        """Put `body` into `queue`, in base64, and return the id of the message.
 
         Unless `repeatable`, a call with an unknown end is not repeated; the message may then be in the queue.
         Raises Invalid, without sending, if the text on the wire has more than 65,536 bytes.
@@ -88,7 +79,7 @@ class Smq(ServiceClient):
             "SendMessage",
             "POST",
             target,
-            _read_sent_message,
+            _read_message_id,
             data,
             budget=budget,
             retry_on=TRANSIENT if repeatable else NO_ACTION,
@@ -96,8 +87,8 @@ class Smq(ServiceClient):
 
     def publish_message(
         self, topic: str, body: str, *, tag: str | None = None, budget: Budget | None = None
-    ) -> SentMessage:
-        """Publish `body` unchanged, not in base64.
+    ) -> str:
+        """Publish `body` unchanged, not in base64, and return the id of the message.
 
         Raises Invalid, without sending, if it has more than 65,536 bytes or characters that XML cannot carry.
         """
@@ -109,7 +100,7 @@ class Smq(ServiceClient):
             raise _make_refusal("PublishMessage", "InvalidMessageBody", message) from exc
         _check_size("PublishMessage", body)
         target = locate_messages("topics", topic)
-        return self.call("PublishMessage", "POST", target, _read_sent_message, data, budget=budget)
+        return self.call("PublishMessage", "POST", target, _read_message_id, data, budget=budget)
 
     def call(
         self,
@@ -178,10 +169,8 @@ def _read_answer(
         raise make_unreadable(answer, str(exc), service=SERVICE, operation=operation) from exc
 
 
-def _read_sent_message(body: bytes) -> SentMessage:
-    """Return the receipt of a SendMessage or PublishMessage. Raises ValueError."""
-    root = parse(body)
-    return SentMessage(read_required(root, "MessageId"), root.get("MessageBodyMD5"))
+def _read_message_id(body: bytes) -> str:
+    return read_required(parse(body), "MessageId")
 
 
 def encode_name(name: str) -> str:

@@ -110,7 +110,7 @@ class Queue:
                 raise ValueError("the request has another idempotencyKey of its own")
             valid = _parse({**valid.wire(), "idempotencyKey": idempotency_key})
         event = identify_body(_encode(given)) if valid.idempotency_key is None else None
-        message = self._smq.send_message(
+        message_id = self._smq.send_message(
             self.name,
             _encode(valid.wire() if event is None else given),
             delay_seconds=delay_seconds,
@@ -119,10 +119,10 @@ class Queue:
         )
         if event is None:
             kind = PRODUCER if isinstance(valid, ExperimentRequest) else STOP
-            key = derive_message_key(valid.idempotency_key, message.message_id, self.namespace, kind)
+            key = derive_message_key(valid.idempotency_key, message_id, self.namespace, kind)
         else:
             key = derive_key(CLOUDEVENT, event, self.namespace)
-        return SentRequest(message.message_id, key)
+        return SentRequest(message_id, key)
 
 
 def _parse(document: Mapping[str, JsonValue]) -> ExperimentRequest | StopRequest:

@@ -10,7 +10,7 @@ from support.budget import examples
 
 
 def row(number):
-    return Experiment(f"s{number:06}", None, None, None, None, None, (), None, deleted=False)
+    return Experiment(f"s{number:06}", None, None, None, None, (), None, deleted=False)
 
 
 class Service:
@@ -37,7 +37,7 @@ class Service:
         rows = tuple(self.rows[(number - 1) * self.size : number * self.size])
         total = {"all": len(self.rows), "page": len(rows), "none": None}[self.total]
         self.change(self.rows, self.pages)
-        return ExperimentPage(total, rows, "r")
+        return ExperimentPage(total, rows)
 
 
 def read(service):
@@ -83,7 +83,7 @@ def read_script(*passes, size=2):
         page = passes[min(len(begun), len(passes)) - 1][number - 1]
         if isinstance(page, Exception):
             raise page
-        return ExperimentPage(page[0], tuple(map(row, page[1])), "r")
+        return ExperimentPage(page[0], tuple(map(row, page[1])))
 
     pages = itertools.chain.from_iterable(read_through(read_page, size))
     return {experiment.experiment_id for experiment in pages}
@@ -189,7 +189,7 @@ def test_counted_rows_that_are_never_shown():
     service = Service(range(2))
     shown = service.page
     with pytest.raises(UnknownEnd):
-        list(read_through(lambda number: ExperimentPage(3, shown(number).experiments, "r"), 3))
+        list(read_through(lambda number: ExperimentPage(3, shown(number).experiments), 3))
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

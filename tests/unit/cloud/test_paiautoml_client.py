@@ -88,10 +88,10 @@ CREATED = {"RequestId": "r", "ExperimentId": "sORVEck"}
 
 
 def test_create(client, reply):
-    """A create returns the id and the request id, and sends the given body as JSON."""
+    """A create returns the id, and sends the given body as JSON."""
     pai = client(reply(CREATED))
     made = pai.create_hpo_experiment(BODY, nonce="n")
-    assert (made.experiment_id, made.request_id, made.remark) == ("sORVEck", "r", None)
+    assert (made.experiment_id, made.remark) == ("sORVEck", None)
     method, target, headers, body = parsed(pai.server.requests[0])
     assert (method, target) == ("POST", "/api/automl/v1/hpo/experiment")
     assert json.loads(body) == BODY
@@ -539,9 +539,9 @@ def test_list(client, reply):
         page_size=10,
     )
     row = page.experiments[0]
-    assert (page.total_count, page.request_id, len(page.experiments)) == (7, "r", 1)
+    assert (page.total_count, len(page.experiments)) == (7, 1)
     assert dataclasses.astuple(row) == (
-        *("s1", "n", "d", "12345", "c", "RUNNING", (("hpoq-key", "k"), ("empty", ""))),
+        *("s1", "n", "d", "12345", "RUNNING", (("hpoq-key", "k"), ("empty", ""))),
         *(datetime(2023, 3, 31, 10, 29, 30, tzinfo=timezone.utc), False),
         *(None, None, {}),
     )

@@ -277,8 +277,8 @@ def test_a_receipt_that_is_delivered_twice_is_not_the_next_messages(serve, answe
     server = serve(first, first, third)
     with new_session() as session:
         client = Smq(Transport(session, clock), server.url, lambda: Credentials("id", "secret"))
-        assert client.send_message("q", b"a").message_id == "A"
-        assert client.send_message("q", b"b").message_id == "B"
+        assert client.send_message("q", b"a") == "A"
+        assert client.send_message("q", b"b") == "B"
     assert server.connections == 2
 
 

@@ -46,7 +46,7 @@ def error(kind, code=None, message="no"):
 
 def experiment(number, key=None):
     tags = (("team", "x"),) if key is None else ((TAG_KEY, key),)
-    return Experiment(f"s{number:03}", "n", None, "1", "1", "RUNNING", tags, None, deleted=False)
+    return Experiment(f"s{number:03}", "n", None, "1", "RUNNING", tags, None, deleted=False)
 
 
 class Service:
@@ -84,7 +84,7 @@ class Service:
         answer = self.answers.pop(0) if self.answers else "s-new"
         if isinstance(answer, Exception):
             raise answer
-        made = answer if isinstance(answer, CreatedExperiment) else CreatedExperiment(answer, "r")
+        made = answer if isinstance(answer, CreatedExperiment) else CreatedExperiment(answer)
         if not options["is_ours"](made.experiment_id):
             raise error(UnknownEnd)
         return made
@@ -101,7 +101,7 @@ class Service:
             raise self.rows
         rows = [row for row, moment in self.rows if moment <= now]
         start = (page_number - 1) * page_size
-        return ExperimentPage(len(rows), tuple(rows[start : start + page_size]), "r")
+        return ExperimentPage(len(rows), tuple(rows[start : start + page_size]))
 
     @property
     def nonces(self):
@@ -275,7 +275,7 @@ def test_what_the_service_remarks_about_a_created_experiment_is_logged(clock, re
     """An error code beside the id does not hide the experiment, and is logged for an operator."""
     lines = io.StringIO()
     logs.configure("WARNING", lines)
-    service = Service(clock, CreatedExperiment("s1", "r", remark))
+    service = Service(clock, CreatedExperiment("s1", remark))
     ending = make(clock, service).attempt(EXPERIMENT, claim(clock), None)
     assert isinstance(ending, Created)
     logged = [(line["event"], line["remark"]) for line in map(json.loads, lines.getvalue().splitlines())]

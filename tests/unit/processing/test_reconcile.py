@@ -17,9 +17,7 @@ def row(
 ):
     tags = (*tags, ("hpoq-key", key)) if key else tags
     at = None if created is None else datetime.fromtimestamp(created, timezone.utc)
-    return Experiment(
-        f"s{number:06}", name, description, workspace_id, "1", "RUNNING", tags, at, deleted=False
-    )
+    return Experiment(f"s{number:06}", name, description, workspace_id, "RUNNING", tags, at, deleted=False)
 
 
 class Listing:
@@ -43,11 +41,11 @@ class Listing:
             if isinstance(self.by_tag, Exception):
                 raise self.by_tag
             rows = self.by_tag(dict(tags)["hpoq-key"]) if callable(self.by_tag) else self.by_tag
-            return ExperimentPage(len(rows), tuple(rows), "r")
+            return ExperimentPage(len(rows), tuple(rows))
         if isinstance(self.rows, Exception):
             raise self.rows
         start = (page_number - 1) * page_size
-        return ExperimentPage(len(self.rows) + self.excess, tuple(self.rows[start : start + page_size]), "r")
+        return ExperimentPage(len(self.rows) + self.excess, tuple(self.rows[start : start + page_size]))
 
 
 OTHER = KEY[:-1] + "0"
@@ -496,7 +494,7 @@ def test_an_empty_filtered_list_that_counts_rows_is_not_believed():
         def list_hpo_experiments(self, *, tags=(), **options):
             page = super().list_hpo_experiments(tags=tags, **options)
             is_ours = tags and dict(tags)["hpoq-key"] == KEY
-            return ExperimentPage(1, (), "r") if is_ours else page
+            return ExperimentPage(1, ()) if is_ours else page
 
     rows = [row(8, key=OTHER), *map(row, range(1, 7)), row(9, key=KEY)]
     assert look(Counting(rows, by_tag=filtering(*rows)), described=False).experiment_id == "s000009"

@@ -45,7 +45,7 @@ class Service:
         assert budget is BUDGET, "every call keeps to the time of the message"
         self.calls.append(("get", experiment_id))
         status = self._answer(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
-        return Experiment("s1", None, None, None, None, status, (), None, deleted=False)
+        return Experiment("s1", None, None, None, status, (), None, deleted=False)
 
     def stop_hpo_experiment(self, experiment_id, *, budget):
         assert budget is BUDGET

@@ -57,7 +57,6 @@ class Service:
             None,
             None,
             None,
-            None,
             **{
                 "status": "FINISHED",
                 "tags": (),

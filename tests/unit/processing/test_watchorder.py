@@ -33,9 +33,7 @@ LIMITS = st.builds(GuardLimits, NUMBERS, st.none() | st.integers(1, 10**6), NUMB
 
 
 def experiment(status, **trials):
-    return Experiment(
-        "s1", None, None, None, None, status, (), None, deleted=False, trials=tuple(trials.items())
-    )
+    return Experiment("s1", None, None, None, status, (), None, deleted=False, trials=tuple(trials.items()))
 
 
 @given(
