@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 
 import click
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import SystemClock
 from hpoq.contract.finding import get_member
-from hpoq.errors import StoreError
 from hpoq.idempotency.record import Record, State, decode
 from hpoq.idempotency.store import Store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.watchorder import decode_order, encode_order
-from hpoqctl.output import json_option, print_change, print_json
+from hpoqctl.output import json_option, print_change
 from hpoqctl.recordview import NO_RECORD, format_time
 from hpoqctl.services import (
-    explain_store_failure,
+    RefusedError,
+    change_records,
     find_one_key,
-    find_store,
     key_options,
-    read_clock,
     read_settings,
     scan_records,
     store_option,
@@ -69,10 +66,6 @@ _LATER = "a later version of hpoq wrote its record. Run the command of that vers
 _FOLLOWED = "its experiment is still followed. Wait until its result is published, or stop it: hpoq stop"
 
 
-class _RefusedError(Exception):
-    """Nothing is removed; the message says why."""
-
-
 @click.command(name="forget")
 @key_options
 @store_option
@@ -102,35 +95,29 @@ def command(
     """
     settings = read_settings()
     sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
-    store_at = store_url(settings, url, endpoint)
-    reason, lines = None, list[str]()
-    try:
-        now = read_clock(store_at)
-        with closing(find_store(store_at)) as store:
-            lines = list(_forget(store, sought, now, settings.namespace))
-    except StoreError as exc:
-        reason = explain_store_failure(exc, store_at)
-    except _RefusedError as exc:
-        reason = str(exc)
-    _print_result(sought, reason, lines, as_json=as_json)
+    reason, lines = change_records(
+        store_url(settings, url, endpoint),
+        lambda store, now: _forget(store, sought, now, settings.namespace),
+    )
+    print_change(sought, "forgotten", reason, lines, as_json=as_json)
     raise SystemExit(0 if reason is None else 1)
 
 
 def _forget(store: Store, key: str, now: float, namespace: str) -> Iterator[str]:
-    """Strip the records of `key`, and yield sentences on what happens next. Raises _RefusedError, StoreError."""
+    """Strip the records of `key`, and yield sentences on what happens next. Raises RefusedError, StoreError."""
     record = store.get(key)
     standing = lifecycle.find_standing(record, now)
     if record is None or standing not in _ENDED:
-        raise _RefusedError(_REFUSALS[standing])
+        raise RefusedError(_REFUSALS[standing])
     watching = find_watching(store.get, record, now, namespace)
     if watching is not None and not watching.is_over:
-        raise _RefusedError(_FOLLOWED)
+        raise RefusedError(_FOLLOWED)
     records = [record, *_find_others(store, key, now)]
     if any(one.later is not None for one in records):
-        raise _RefusedError(_LATER)
+        raise RefusedError(_LATER)
     for one in records:
         if not store.replace(strip_record(one), one.version):
-            raise _RefusedError("a delivery changed the record in the meantime. Run the command again.")
+            raise RefusedError("a delivery changed the record in the meantime. Run the command again.")
     yield f"A message that comes again still creates nothing, until {format_time(record.expires_at)}."
     if record.experiment_id is not None:
         yield f"Experiment {record.experiment_id} is not deleted. Delete it in the console of PAI."
@@ -147,7 +134,7 @@ def _find_others(store: Store, key: str, now: float) -> Iterator[Record]:
         if record.event is None or get_member(json.loads(record.event), "data", "idempotencyKey") != key:
             continue
         if lifecycle.find_standing(record, now) not in _ENDED:
-            raise _RefusedError(_REFUSALS[Standing.UNPUBLISHED])
+            raise RefusedError(_REFUSALS[Standing.UNPUBLISHED])
         yield record
 
 
@@ -182,11 +169,3 @@ def _strip_event(event: JsonObject) -> JsonObject:
         }
     stripped: JsonObject = {name: value for name, value in event.items() if name != "traceparent"}
     return stripped | {"data": kept}
-
-
-def _print_result(key: str, reason: str | None, lines: list[str], *, as_json: bool) -> None:
-    if as_json:
-        explanation: list[JsonValue] = [*lines]
-        print_json({"key": key, "forgotten": reason is None, "reason": reason, "explanation": explanation})
-        return
-    print_change(key, "forgotten", reason, lines)

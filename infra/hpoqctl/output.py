@@ -44,8 +44,20 @@ def print_json(document: Mapping[str, JsonValue]) -> None:
     click.echo(json.dumps(document))
 
 
-def print_change(key: str, change: str, reason: str | None, lines: Iterable[str], detail: str = "") -> None:
+def print_change(
+    key: str,
+    change: str,
+    reason: str | None,
+    lines: Iterable[str],
+    detail: str = "",
+    *,
+    as_json: bool,
+    **members: JsonValue,
+) -> None:
     """Print that a command made `change` to the record of `key`, and what follows, or the `reason` why it did not."""
+    if as_json:
+        print_json({"key": key, change: reason is None, **members, "reason": reason, "explanation": [*lines]})
+        return
     out = console()
     if reason is not None:
         out.print(Text(f"{key}  ").append(f"not {change}", "red").append(f": {reason}"))

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 
 import click
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
 from hpoq.clock import Budget
 from hpoq.cloud.experiments import is_experiment_id
 from hpoq.cloud.paiautoml import PaiAutoMl, identify_place, is_elsewhere
 from hpoq.contract.identity import find_marker_keys
-from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound, StoreError
+from hpoq.errors import Ambiguous, CallError, Incomplete, NotFound
 from hpoq.idempotency.record import Record
 from hpoq.idempotency.store import Store
 from hpoq.processing import lifecycle
 from hpoq.processing.lifecycle import Standing
 from hpoq.processing.reconcile import Sought, find
 from hpoq.settings import Settings
-from hpoqctl.output import json_option, print_change, print_json
+from hpoqctl.output import json_option, print_change
 from hpoqctl.recordview import NO_RECORD, format_time, name_end
 from hpoqctl.services import (
+    RefusedError,
+    change_records,
     experiments_endpoint,
-    explain_store_failure,
     find_one_key,
-    find_store,
     key_options,
     open_experiments,
-    read_clock,
     read_settings,
     store_option,
     store_url,
@@ -37,10 +34,6 @@ from hpoqctl.services import (
 
 # A search reads page after page, each within the read time-out of one call.
 _SEARCH_SECONDS = 120.0
-
-
-class _RefusedError(Exception):
-    """The decision is not recorded; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -110,28 +103,18 @@ def command(
     settings = read_settings()
     sought = find_one_key(key, message_id, source, producer_key, settings.namespace)
     decision = _Decision(sought, experiment_id)
-    service = None if unchecked else _find_service(settings, endpoint)
-    store_at = store_url(settings, url, endpoint)
-    reason, lines = None, list[str]()
-    try:
-        with closing(find_store(store_at)) as store:
-            lines = _record(store, service, decision, read_clock(store_at))
-    except _RefusedError as exc:
-        reason = str(exc)
-    except StoreError as exc:
-        reason = explain_store_failure(exc, store_at)
-    _print_result(decision, reason, lines, as_json=as_json)
+    place = experiments_endpoint(settings, endpoint) if not unchecked else None
+    service = _Service(open_experiments(place), place, settings) if place is not None else None
+    reason, lines = change_records(
+        store_url(settings, url, endpoint), lambda store, now: _record(store, service, decision, now)
+    )
+    found = "no experiment exists" if experiment_id is None else f"experiment {experiment_id}"
+    print_change(sought, "resolved", reason, lines, f": {found}", as_json=as_json, experimentId=experiment_id)
     raise SystemExit(0 if reason is None else 1)
 
 
-def _find_service(settings: Settings, endpoint: str | None) -> _Service:
-    """Return the service at `endpoint`, or that of the settings if it is None. Raises SettingsError."""
-    url = experiments_endpoint(settings, endpoint)
-    return _Service(open_experiments(url), url, settings)
-
-
 def _record(store: Store, service: _Service | None, decision: _Decision, now: float) -> list[str]:
-    """Write the decision, and return sentences on what happens next. Raises _RefusedError, StoreError."""
+    """Write the decision, and return sentences on what happens next. Raises RefusedError, StoreError."""
     record = _check_record(store.get(decision.key), now)
     if service is not None and decision.experiment_id is not None:
         _check_experiment(service, decision.experiment_id, record.key)
@@ -142,7 +125,7 @@ def _record(store: Store, service: _Service | None, decision: _Decision, now: fl
     else:
         resolved = lifecycle.resolve_experiment(record, decision.experiment_id, now)
     if not store.replace(resolved, record.version):
-        raise _RefusedError(
+        raise RefusedError(
             "a delivery has claimed the key in the meantime. See hpoq status, and run the command again if needed."
         )
     return _explain_result(record, decision, now)
@@ -150,13 +133,13 @@ def _record(store: Store, service: _Service | None, decision: _Decision, now: fl
 
 def _check_record(record: Record | None, now: float) -> Record:
     if record is None:
-        raise _RefusedError(NO_RECORD)
+        raise RefusedError(NO_RECORD)
     standing = lifecycle.find_standing(record, now)
     if standing is Standing.HELD:
         ends = format_time(record.lease_until)
-        raise _RefusedError(f"it is still being processed, until {ends}. Run the command again after that.")
+        raise RefusedError(f"it is still being processed, until {ends}. Run the command again after that.")
     if standing is not Standing.ABANDONED:
-        raise _RefusedError(f"it has already ended as {name_end(record)}. There is nothing to resolve.")
+        raise RefusedError(f"it has already ended as {name_end(record)}. There is nothing to resolve.")
     return record
 
 
@@ -165,22 +148,22 @@ def _check_experiment(service: _Service, experiment_id: str, key: str) -> None:
         found = service.client.get_hpo_experiment(experiment_id)
     except NotFound as exc:
         problem = f"experiment {experiment_id} does not exist, or these credentials may not see it."
-        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
+        raise RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     except CallError as exc:
         problem = f"experiment {experiment_id} could not be looked up ({exc})."
-        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
+        raise RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     keys = find_marker_keys(found.tags, found.description)
     if keys and key not in keys:
         problem = f"experiment {experiment_id} carries the key of another message, {', '.join(sorted(keys))}."
-        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.")
+        raise RefusedError(f"{problem} Give --unchecked to record it anyway.")
 
 
 def _check_absence(service: _Service, record: Record, now: float) -> None:
-    """Raise _RefusedError if an experiment carries the key of `record`, or if one may still appear."""
+    """Raise RefusedError if an experiment carries the key of `record`, or if one may still appear."""
     if is_elsewhere(record.place, identify_place(service.endpoint)):
         place = str(record.place).partition("#")[0]
         problem = f"its create was sent to {place}, and the endpoint is now {service.endpoint}."
-        raise _RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={place}, or give --unchecked.")
+        raise RefusedError(f"{problem} Set HPOQ_PAIAUTOML_ENDPOINT={place}, or give --unchecked.")
     sought = Sought.from_claim(record, {}, service.settings.clock_skew_seconds)
     budget, page_size = Budget.lasting(_SEARCH_SECONDS), service.settings.list_page_size
     try:
@@ -190,15 +173,15 @@ def _check_absence(service: _Service, record: Record, now: float) -> None:
         found = None
     except CallError as exc:
         problem = f"the service could not be searched for its experiment ({exc})."
-        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
+        raise RefusedError(f"{problem} Give --unchecked to record it anyway.") from exc
     if found is not None:
-        raise _RefusedError(
+        raise RefusedError(
             f"experiment {found.experiment_id} carries this key. Use --experiment {found.experiment_id}."
         )
     if lifecycle.is_in_doubt(record.doubt_until, now):
         ends = format_time(record.doubt_until or now)
         problem = f"an earlier create may still take effect until {ends}. Run the command again after that."
-        raise _RefusedError(f"{problem} Give --unchecked to record it anyway.")
+        raise RefusedError(f"{problem} Give --unchecked to record it anyway.")
 
 
 def _explain_result(record: Record, decision: _Decision, now: float) -> list[str]:
@@ -216,21 +199,3 @@ def _explain_result(record: Record, decision: _Decision, now: float) -> list[str
         f"dead-letter queue: hpoq redrive --match {decision.key}"
     )
     return lines
-
-
-def _print_result(decision: _Decision, reason: str | None, lines: list[str], *, as_json: bool) -> None:
-    if as_json:
-        explanation: list[JsonValue] = [*lines]
-        document: JsonObject = {
-            "key": decision.key,
-            "resolved": reason is None,
-            "experimentId": decision.experiment_id,
-            "reason": reason,
-            "explanation": explanation,
-        }
-        print_json(document)
-        return
-    found = (
-        "no experiment exists" if decision.experiment_id is None else f"experiment {decision.experiment_id}"
-    )
-    print_change(decision.key, "resolved", reason, lines, f": {found}")

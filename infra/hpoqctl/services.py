@@ -298,6 +298,24 @@ def explain_unreachable(exc: CallError, endpoint: str) -> str:
     return str(exc)
 
 
+class RefusedError(Exception):
+    """A command does not change a record; the message says why."""
+
+
+def change_records(url: str, change: Callable[[Store, float], Iterable[str]]) -> tuple[str | None, list[str]]:
+    """Let `change` work on the store at `url` at the present time, and return why it did not, and its sentences.
+
+    The reason is None if it did. Raises SettingsError.
+    """
+    try:
+        with contextlib.closing(find_store(url)) as store:
+            return None, list(change(store, read_clock(url)))
+    except RefusedError as exc:
+        return str(exc), []
+    except StoreError as exc:
+        return explain_store_failure(exc, url), []
+
+
 def explain_store_failure(exc: StoreError, url: str) -> str:
     """Return why the store at `url` could not be used, and what to do about it, without a password in the URL."""
     parts = urlsplit(url)

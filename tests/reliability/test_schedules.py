@@ -404,7 +404,7 @@ class Schedules:
         endpoint = environ["HPOQ_PAIAUTOML_ENDPOINT"]
         client = PaiAutoMl(Transport(session, self.world.clock), endpoint, from_environment(environ))
         service = resolve._Service(client, endpoint, Settings.from_environment(environ))
-        with contextlib.suppress(resolve._RefusedError):
+        with contextlib.suppress(resolve.RefusedError):
             resolve._record(self.world.store, service, decision, self.world.clock.now())
         for fault in taken:
             faults._append(fault)
