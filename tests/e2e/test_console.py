@@ -29,7 +29,7 @@ from hpoqctl.pipeline import (
 )
 from support.budget import sample_by_default
 from support.deployment import tablestore_url
-from support.request import REQUEST
+from support.request import REQUEST, request
 from support.trials import local_configuration, run_config, start, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -572,7 +572,7 @@ def test_a_reset_asks_first(open_console, pipeline):
 
 @pytest.mark.in_ci
 def test_nothing_is_cut_off_at_any_width(open_console, pipeline):
-    for body in (REQUEST, '{"long": "' + "x" * 3000 + '"}', "[]"):
+    for body in (REQUEST, request(Name="x" * 3000), '{"long": "' + "x" * 3000 + '"}', "[]"):
         pipeline.cloud.queues[QUEUE].send(body)
         pipeline.stream.step()
     pipeline.cloud.faults.add("reset", service="paiautoml", operation="CreateHpoExperiment")

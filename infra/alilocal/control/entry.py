@@ -84,9 +84,9 @@ def _read(status: int, name: str, kind: str) -> Response:
 
 
 def _check_sender(request: Request) -> None:
-    """Raise Refused for a request from a page of another site."""
-    host = request.header("Host") or ""
-    if not is_own_host(host) and not is_container_host(host):
+    """Raise Refused for a request from a page of another site. Browsers always send a host, health checks may not."""
+    host = request.header("Host")
+    if host is not None and not is_own_host(host) and not is_container_host(host):
         allowed = "an address, localhost or a name without a dot"
         raise Refused(403, "ForeignHost", f"The host must be {allowed}, not {host!r}.")
     origin = request.header("Origin")

@@ -129,12 +129,12 @@ def is_own_host(host: str) -> bool:
 
 
 def is_container_host(host: str) -> bool:
-    """Return whether a `Host` header has a name that containers use, such as `alilocal:7600`: one without a dot.
+    """Return whether a `Host` header has a name that containers use: `alilocal:7600`, `host.docker.internal`.
 
-    The name of a site has a dot.
+    The name of a site has a dot, and none ends in `.internal`, which is reserved.
     """
     name = host.partition(":")[0]
-    return name == "host.docker.internal" or _LABEL.fullmatch(name) is not None
+    return name.endswith(".internal") or _LABEL.fullmatch(name) is not None
 
 
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")

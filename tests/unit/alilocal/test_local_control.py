@@ -247,8 +247,9 @@ def test_a_page_of_another_site_is_refused(ask, cloud):
     simple = {"Content-Type": "text/plain"}
     assert code(ask("POST", "reset", {}, **simple)) == (415, "UnsupportedMediaType")
     assert ask("POST", "reset", {}, Origin="http://localhost", Host="localhost").status_code == 200
+    assert code(ask("GET", "snapshot", Host="internal.example")) == (403, "ForeignHost")
     own = ("127.0.0.1:7600", "[::1]:7600", "cloud.localhost", "192.168.0.7", "host.docker.internal:7600")
-    for host in (*own, "alilocal:7600", "my_cloud-1"):
+    for host in (*own, "alilocal:7600", "my_cloud-1", "host.containers.internal"):
         assert ask("GET", "health", Host=host).status_code == 200
 
 

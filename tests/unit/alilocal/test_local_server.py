@@ -160,6 +160,8 @@ def test_a_client_of_http_1_0_learns_whether_its_connection_is_kept(server):
     kept = exchange(server, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     assert b"\r\nConnection: keep-alive\r\n" in kept
     assert b"\r\nConnection: close\r\n" in exchange(server, b"GET / HTTP/1.0\r\n\r\n")
+    check = exchange(server, b"GET /_alilocal/health HTTP/1.0\r\n\r\n")
+    assert check.startswith(b"HTTP/1.1 200 "), "a load balancer's check has no Host"
 
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost", b"[::1]"])
