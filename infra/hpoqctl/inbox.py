@@ -7,12 +7,12 @@ import json
 import signal
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from fcruntime.jsonvalue import JsonObject
-from hpoq.clock import Budget, Clock
+from hpoq.clock import Budget, Clock, SystemClock
 from hpoq.cloud.caller import TRANSIENT
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
@@ -236,6 +236,35 @@ def collect_answers(
         for event in events:
             answers.add(event)
         on_progress(len(answers.events))
+
+
+@dataclass(kw_only=True)
+class Sending:
+    """The messages that a command sent, and with --wait the events that answer them. `error` ended the command."""
+
+    sent: list[SentRequest] = field(default_factory=list)
+    answers: Answers | None = None
+    error: str | None = None
+    is_interrupted: bool = False
+
+    def wait(
+        self, inbox: Inbox, answers: Answers, seconds: float, show: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Wait for `answers`, until Ctrl-C at the longest: what was sent is still printed. See `collect_answers`."""
+        self.answers = answers
+        try:
+            collect_answers(inbox, answers, SystemClock(), seconds, show)
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+
+    def as_json(self, sent: Iterable[JsonObject]) -> JsonObject:
+        """Return all of it for machines; `sent` describes the messages."""
+        document: JsonObject = {"sent": [*sent]}
+        if self.answers is not None:
+            every = [*self.answers.events.values(), *self.answers.results.values()]
+            document["events"] = [*{str(event.get("id")): event for event in every}.values()]
+            document["missing"] = [request.message_id for request in self.answers.missing]
+        return {**document, "error": self.error} if self.error else document
 
 
 def convert_event(request: SentRequest, event: JsonObject) -> JsonObject:

@@ -8,14 +8,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import click
 from rich.progress import Progress
 from rich.text import Text
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.clock import SystemClock
+from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import outcome_of
 from hpoq.contract.finding import get_member
 from hpoq.contract.identity import derive_message_key
@@ -35,7 +34,7 @@ from hpoqctl.following import (
     format_finished,
     is_good_result,
 )
-from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
+from hpoqctl.inbox import Answers, Inbox, Sending, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, count_of, format_outcome, json_option, notes, print_json, track_progress
 from hpoqctl.services import (
@@ -129,16 +128,12 @@ def _add_key(checked: Checked) -> Outgoing:
     request = outgoing.request
     if not isinstance(request, ExperimentRequest) or outgoing.is_protected:
         return outgoing
-    key = derive_producer_key(request)
+    # Two requests share it if and only if they ask for the same experiment.
+    key = f"auto-{compute_fingerprint(request.wire())[:32]}"
     document = {**request.wire(), "idempotencyKey": key}
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     keyed = request.model_copy(update={"idempotency_key": key})
     return Outgoing(replace(outgoing.document, data=body), keyed)
-
-
-def derive_producer_key(request: ExperimentRequest) -> str:
-    """Return an idempotencyKey that two requests share if and only if they ask for the same experiment."""
-    return f"auto-{compute_fingerprint(request.wire())[:32]}"
 
 
 _TIMEOUT_SECONDS = 300.0
@@ -147,24 +142,13 @@ _NO_RESULT = "The experiment has not ended. hpoq trials {experiment_id} --follow
 _NO_EVENT = "The message has not been processed yet, or its event went to earlier subscribers only."
 
 
-@dataclass
-class _Run:
-    """What was sent of `requests`, and with --wait the events that answer it. `error` ended the run.
-
-    `failed` is the place of the request that could not be sent.
-    """
+@dataclass(kw_only=True)
+class _Run(Sending):
+    """What was sent of `requests`; `failed` is the place of the request that could not be sent."""
 
     requests: Sequence[Outgoing]
-    sent: list[SentRequest] = field(default_factory=list)
-    answers: Answers | None = None
     seconds: float = 0.0
-    error: str | None = None
     failed: str | None = None
-    is_interrupted: bool = False
-
-    def make_answers(self, *, to_end: bool) -> Answers:
-        """Return the answers to the messages that were sent, none of which has come yet."""
-        return Answers(self.sent, [outgoing.request for outgoing in self.requests], to_end=to_end)
 
     def fail(self, problem: str) -> None:
         """End the run with `problem`, after the place of the request that could not be sent if that is the reason."""
@@ -243,19 +227,23 @@ def command(
         raise click.UsageError("--timeout limits the time of --wait. Give --wait too.")
     settings = read_settings()
     client = None
-    run = _Run(prepare_requests(read_requests(paths), key=key, check=not no_check, as_json=as_json))
+    requests = prepare_requests(read_requests(paths), key=key, check=not no_check, as_json=as_json)
+    run = _Run(requests=requests)
     try:
         target = find_target(settings, queue, endpoint)
         with open_inbox_at(target) if wait else contextlib.nullcontext() as inbox:
             _send_requests(target, run, settings.namespace)
             if inbox is not None:
-                run.answers = run.make_answers(to_end=wait == "finished")
-                client = find_experiments(settings, target, endpoint) if run.answers.to_end else None
-                _wait_for_answers(inbox, run, run.answers, timeout, client)
+                answers = Answers(run.sent, [one.request for one in requests], to_end=wait == "finished")
+                client = find_experiments(settings, target, endpoint) if answers.to_end else None
+                _wait_for_answers(inbox, run, answers, timeout, client)
     except CallError as exc:
         run.fail(explain_failure(exc, target))
     if as_json:
-        print_json(_compose_document(run))
+        sent = ((document.place, one) for document, one, *_ in run.rows())
+        print_json(
+            run.as_json({"path": place, "messageId": one.message_id, "key": one.key} for place, one in sent)
+        )
     else:
         _print_result(run, client)
     raise SystemExit(130 if run.is_interrupted else 0 if run.is_success() else 1)
@@ -290,27 +278,8 @@ def _wait_for_answers(
             if trials is not None:
                 trials.update()
 
-        try:
-            collect_answers(inbox, answers, SystemClock(), seconds, show)
-        except KeyboardInterrupt:
-            run.is_interrupted = True  # what was sent is still printed
+        run.wait(inbox, answers, seconds, show)
     run.seconds = time.monotonic() - began
-
-
-def _compose_document(run: _Run) -> dict[str, JsonValue]:
-    sent: list[JsonValue] = [
-        {"path": document.place, "messageId": request.message_id, "key": request.key}
-        for document, request, *_ in run.rows()
-    ]
-    document: dict[str, JsonValue] = {"sent": sent}
-    if run.answers is not None:
-        every = [*run.answers.events.values(), *run.answers.results.values()]
-        distinct = {str(event.get("id")): event for event in every}
-        document["events"] = list(distinct.values())
-        document["missing"] = [request.message_id for request in run.answers.missing]
-    if run.error:
-        document["error"] = run.error
-    return document
 
 
 def _print_result(run: _Run, client: Experiments | None) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from fcruntime.jsonvalue import JsonObject, JsonValue
-from hpoq.clock import SystemClock
+from fcruntime.jsonvalue import JsonObject
 from hpoq.contract.events import outcome_of
 from hpoq.contract.identity import derive_message_key
 from hpoq.contract.request import parse_request, read_producer_key
@@ -21,7 +20,7 @@ from hpoq.errors import CallError, RequestRejected
 from hpoq.producer import SentRequest
 from hpoqctl.checking import check_document, refuse_invalid
 from hpoqctl.files import read_requests
-from hpoqctl.inbox import Answers, Inbox, collect_answers, convert_event, open_inbox_at
+from hpoqctl.inbox import Answers, Sending, convert_event, open_inbox_at
 from hpoqctl.numbers import Number
 from hpoqctl.output import console, format_outcome, json_option, notes, print_json
 from hpoqctl.services import (
@@ -37,15 +36,11 @@ from hpoqctl.services import (
 _FILES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 
 
-@dataclass
-class _Run:
+@dataclass(kw_only=True)
+class _Run(Sending):
     """The experiments to stop, each named as in a stop message, and what was sent for them."""
 
     stops: Sequence[JsonObject]
-    sent: list[SentRequest] = field(default_factory=list)
-    answers: Answers | None = None
-    error: str | None = None
-    is_interrupted: bool = False
 
     def is_success(self) -> bool:
         """Return whether every stop was sent and, with --wait, accepted."""
@@ -93,7 +88,7 @@ def command(
     failed, or that its event did not arrive in time.
     """
     settings = read_settings()
-    run = _Run(list(_find_targets(targets, experiment_ids)))
+    run = _Run(stops=list(_find_targets(targets, experiment_ids)))
     if not run.stops:
         raise click.UsageError("No experiment is given. Give a KEY, a FILE or --experiment ID.")
     bodies = [_compose_message(stop) for stop in run.stops]
@@ -102,11 +97,15 @@ def command(
         with open_inbox_at(target) if wait else contextlib.nullcontext() as inbox:
             _send_messages(target, run, bodies, settings.namespace)
             if inbox is not None:
-                _wait_for_answers(inbox, run, timeout)
+                run.wait(inbox, Answers(run.sent), timeout)
     except CallError as exc:
         run.error = explain_failure(exc, target)
     if as_json:
-        print_json(_compose_document(run))
+        # A failed call leaves fewer messages than stops.
+        sent = zip(run.stops, run.sent)  # noqa: B905
+        print_json(
+            run.as_json({"messageId": one.message_id, "key": one.key, "stop": stop} for stop, one in sent)
+        )
     else:
         _print_result(run)
     raise SystemExit(130 if run.is_interrupted else 0 if run.is_success() else 1)
@@ -161,29 +160,6 @@ def _send_messages(target: Target, run: _Run, bodies: Sequence[bytes], namespace
         message_id = target.smq.send_message(target.queue, body)
         key = derive_message_key(None, message_id, namespace)
         run.sent.append(SentRequest(message_id, key))
-
-
-def _wait_for_answers(inbox: Inbox, run: _Run, timeout: float) -> None:
-    run.answers = Answers(run.sent)
-    try:
-        collect_answers(inbox, run.answers, SystemClock(), timeout, lambda _: None)
-    except KeyboardInterrupt:
-        run.is_interrupted = True  # what was sent is still printed
-
-
-def _compose_document(run: _Run) -> dict[str, JsonValue]:
-    sent: list[JsonValue] = [
-        {"messageId": request.message_id, "key": request.key, "stop": stop}
-        # A failed call leaves fewer messages than stops.
-        for stop, request in zip(run.stops, run.sent)  # noqa: B905
-    ]
-    document: dict[str, JsonValue] = {"sent": sent}
-    if run.answers is not None:
-        document["events"] = list(run.answers.events.values())
-        document["missing"] = [request.message_id for request in run.answers.missing]
-    if run.error:
-        document["error"] = run.error
-    return document
 
 
 def _print_result(run: _Run) -> None:
