@@ -144,7 +144,7 @@ _MEANT = {
         (
             "write it as an option of a command in platform_config.cmd",
             (
-                "priority image workerImage workers workerCount workerSpec ecsSpec instanceType jobSpecs dataSources "
+                "priority image workerImage workerCount workerSpec ecsSpec instanceType jobSpecs dataSources "
                 "env envs environment environmentVariables quota quotaId resourceId resourceGroup gpu gpus"
             ),
         ),
