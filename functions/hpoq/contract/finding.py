@@ -138,8 +138,8 @@ def _find_almost(word: str, known: Iterable[str]) -> str | None:
     import difflib  # needed for misspelt words only
 
     folded = {fold_name(option): option for option in known}
-    found = difflib.get_close_matches(fold_name(word[:_LONGEST_WORD]), folded, n=1, cutoff=_ALMOST_SAME)
-    return folded[found[0]] if found else None
+    found = difflib.get_close_matches(fold_name(word[:_LONGEST_WORD]), folded, cutoff=_ALMOST_SAME)
+    return next((folded[one] for one in found), None)
 
 
 def _drop_invisible(text: str) -> str:
@@ -154,9 +154,9 @@ def _drop_invisible(text: str) -> str:
 
 def _is_lookalike(word: str, other: str) -> bool:
     """Return whether `word` has letters of another script in `other`, as Cyrillic ones look like Latin ones."""
-    pairs = [*zip(word, other, strict=False)] if len(word) == len(other) and other.isascii() else []
-    changed = [one for one, wanted in pairs if one != wanted]
-    return 0 < len(changed) <= len(pairs) / 2 and not any(map(str.isascii, changed))
+    changed = [one for index, one in enumerate(word) if other[index : index + 1] != one]
+    is_alike = len(word) == len(other) and 0 < len(changed) <= len(word) / 2
+    return is_alike and not any(map(str.isascii, changed))
 
 
 def _is_longer(word: str, other: str) -> bool:
@@ -179,7 +179,6 @@ _KEY_PARTS = {
     "accesskeyid": "id",
     "accesskey": "secret",
     "accesskeysecret": "secret",
-    "accesssecret": "secret",
 }
 
 

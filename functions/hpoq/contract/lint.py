@@ -422,7 +422,7 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
         if defined <= seen:
             continue
         for found in re.finditer(_OTHER_FORM, command):
-            meant = f"${{{found[found.lastindex or 0]}}}"
+            meant = f"${{{next(filter(None, found.groups()))}}}"
             if meant in defined - seen and found[0] not in defined:
                 seen.add(meant)
                 place = f"{at}/platform_config/cmd/{index}"
@@ -528,7 +528,7 @@ def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]
             what = f"not a documented member of tpe_args{hints.suggest(argument, _TPE_ARGUMENTS)}"
         elif type(value) not in wanted and value is not None:
             what = f"the engine requires {'a number' if float in wanted else _TYPE_NAMES[wanted[0]]}"
-        elif argument == "constant_liar_type" and isinstance(value, str) and value.lower() not in _LIARS:
+        elif isinstance(value, str) and value.lower() not in _LIARS:  # of constant_liar_type
             what = f"the engine supports only {', '.join(_LIARS)} and null{hints.suggest(value, _LIARS)}"
         elif problem := _find_limit(argument, value):
             what = problem

@@ -175,10 +175,10 @@ def _hint_at_array(spec: list[JsonValue]) -> str:
     if any(isinstance(item, dict) for item in spec):
         is_list = all(isinstance(item, dict) for item in spec)
         return f"; write each parameter as a member of search_space, as in {_EXAMPLE}" if is_list else ""
-    words = [item for item in spec if isinstance(item, str)]
     # The type stands before the bounds, or after them.
-    if len(words) == 1 and len(spec) > 1 and words[0] in (spec[0], spec[-1]):
-        return _write_form(_find_type(words[0]), "...")
+    words = [item for item in spec if isinstance(item, str)]
+    if len(words) == 1 < len(spec) and (word := words.pop()) in (spec[0], spec[-1]):
+        return _write_form(_find_type(word), "...")
     if len(spec) == 2 and all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in spec):
         return _RANGE_OR_CHOICE
     return _write_form("choice", "...")
@@ -191,7 +191,7 @@ def _hint_at_missing(missing: Sequence[str], spec: JsonObject) -> str:
         return hint
     if meant:
         is_bare = all(name[1:] in spec for name in meant)
-        others = "".join(f"; {name} is missing" for name in missing if name not in meant)
+        others = next((f"; {name} is missing" for name in missing if name not in meant), "")
         return f"; write {' and '.join(meant)}{', with an underscore' if is_bare else ''}{others}"
     if len(missing) != 1:
         return "; the parameters are in another object; remove that level" if is_level(spec) else ""
@@ -225,10 +225,8 @@ def _collect_members(spec: JsonObject) -> tuple[JsonObject, dict[str, str]]:
     members = {fold_name(name): value for name, value in spec.items()}
     names = {fold_name(name): name for name in spec}
     for name, value in [*members.items()]:
-        found = re.fullmatch(_INNER, name) if isinstance(value, dict) else None
-        if found and isinstance(value, dict):
-            inner: JsonObject = {} if found[1] is None else {"type": found[1]}
-            members = {**inner, **{fold_name(one): held for one, held in value.items()}, **members}
+        if isinstance(value, dict) and (found := re.fullmatch(_INNER, name)):
+            members = {"type": found[1], **{fold_name(one): held for one, held in value.items()}, **members}
             names = {**{fold_name(one): one for one in value}, **names}
     return members, names
 
@@ -259,7 +257,9 @@ def _is_logarithmic(members: JsonObject) -> bool:
 
 def _find_type(word: JsonValue) -> str | None:
     """Return the `_type` that another tool calls `word`, or None if it is not known."""
-    name = _fold_type(word) if isinstance(word, str) else ""
+    if not isinstance(word, str):
+        return None
+    name = _fold_type(word)
     return name if name in TYPES else _MEANT.get(name)
 
 

@@ -78,11 +78,18 @@ def test_a_word_with_another_one_behind_it(word, hint):
         ("finalModeBest", "best"),
         ("best_x", "best"),
         ("modeavg", None),
+        # Only a capital behind a small letter begins a word.
+        ("SOMEMODEBEST", None),
+        ("SomeModeXBest", None),
+        ("modeXBEST", None),
     ],
 )
 def test_a_word_with_another_one_before_it(word, hint):
     """Some serializers write a value of an enumeration behind the enumeration's name."""
     assert Hints().suggest(word, ["final", "best", "avg"]) == (f"; did you mean {hint}?" if hint else "")
+
+
+ALIKE = " differ in characters that look the same or cannot be seen"
 
 
 @pytest.mark.parametrize("word", ["Name ", "Na\u200bme", "\uff2eame", "\ufeffName", "Name\0", "N\u0430me"])
@@ -91,8 +98,39 @@ def test_a_word_that_looks_the_same_is_recognized(word):
     assert Hints().suggest(word, ["Tag", "Name"]) == (
         "; did you mean Name? The two differ in characters that look the same or cannot be seen"
     )
-    assert Hints().suggest("\u952e\u540d\u79f0\u4e00", ["Name"]) == ""
+    for word, hint in [
+        ("N\u0430m\u0435", "; did you mean Name? The two"),
+        ("Name\u0435", "; did you mean Name?"),
+        ("N\u0430mx", ""),
+        ("\u952e\u540d\u79f0\u4e00", ""),
+    ]:
+        assert Hints().suggest(word, ["Name"]).removesuffix(ALIKE) == hint
     assert Hints().suggest("${e\u0301}", ["${\u00e9}"]).startswith("; did you mean ${\u00e9}? The two")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("name", ["experiment_name", "tuner"], "experiment_name"),
+        ("Hyperparameters_Best", ["BEST"], "BEST"),
+        ("hyperparametersBest", ["BEST"], "BEST"),
+        # A word of two letters is in too many others.
+        ("gp_search_space", ["gp"], None),
+        ("a_long_name_of_gp", ["gp"], None),
+        # A part of an access key is no part of anything else.
+        ("accessKey", ["Name"], None),
+    ],
+)
+def test_one_word_of_several_is_recognized(word, known, hint):
+    """What was written is one word of a known name, or the other way round."""
+    assert Hints().suggest(word, known) == (f"; did you mean {hint}?" if hint else "")
+
+
+def test_a_member_costs_nothing_once_there_are_no_more_hints(monkeypatch):
+    """A hostile message may misspell thousands of members."""
+    assert Hints(most=1).suggest_member("Nmae", ["Name"], {}) == "; did you mean Name?"
+    monkeypatch.delattr("hpoq.contract.finding._find_almost")
+    assert Hints(most=0).suggest_member("Nmae", ["Name"], {}) == ""
 
 
 def test_a_space_between_two_words_is_seen():

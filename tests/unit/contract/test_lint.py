@@ -598,6 +598,8 @@ def test_a_metric_that_is_turned_round_says_no_direction(name):
     """scikit-learn, for one, calls a loss that is to be maximized neg_log_loss."""
     for mode in ("minimize", "maximize"):
         assert places({WEIGHTS: {name: 1}, MODE: mode}) == []
+    found = [f"metric.direction {WEIGHTS}/loss"]
+    assert places({WEIGHTS: {"rmse": "1", name: 1, "loss": 1}, MODE: "maximize"}) == found
 
 
 # As EasyRec's "PAI-NNI-HPO" documents them; a star marks an argument of any type.
@@ -692,6 +694,7 @@ def test_an_argument_of_tpe_in_the_wrong_object():
     assert message(changes) == "not a documented argument of TPE; it belongs in tpe_args"
     changes = {TUNER: {"name": "GP", "class_args": {"optimize_mode": "maximize", "n_startup_jobs": 5}}}
     assert "tpe_args" not in message(changes)
+    assert places({MODE: {"n_startup_job": 5}}) == [f"optimize-mode {MODE}"]
 
 
 def test_each_member_of_tpe_args_is_checked():
@@ -786,7 +789,13 @@ def test_a_range_that_does_not_fit_into_memory(tuner, trials, is_found):
         assert found == [f"search-space.tuner {SPACE}/_value"] * is_found
     for spec in ({"_type": "randint", "_value": [0, 10**8]}, {"_type": "uniform", "_value": [0, 2**32]}):
         assert places({**changes, SPACE: spec}) == []
-    for value in ([1], ["a", 1], 5, [None, 2**40]):
+    several = {
+        "${a}": {"_type": "randint", "_value": "0"},
+        "${b}": {"_type": "randint", "_value": [1, 10**8 + 2]},
+    }
+    found = [one for one in places({**changes, "search_space": several}) if "tuner" in one]
+    assert found == ["search-space.tuner search_space/${b}/_value"] * is_found
+    for value in ([1], ["a", 1], 5, [None, 2**40], [0, "a"]):
         assert "tuner" not in str(places({**changes, SPACE: {"_type": "randint", "_value": value}}))
 
 
@@ -807,6 +816,7 @@ def test_a_run_needs_a_tuner(tuner):
         ("tpee", "; did you mean TPE?"),
         ("GridSearchTuner", "; did you mean GridSearch?"),
         ("tpetuner", "; did you mean TPE?"),
+        ("DistributedPBTTuner", "; did you mean PBT?"),
         ("PBTTuner", None),
         ("Tuner", "PBT, Random, TPE"),
         ("SMAC", "Evolution, GP, GridSearch, PBT, Random, TPE"),
@@ -911,6 +921,8 @@ def test_the_place_of_a_type_that_a_tuner_does_not_support():
     shown = places({TUNER: {"name": "GP"}, "search_space": space})
     assert "search-space.tuner search_space/a~1b/_type" in shown
     assert sum(one.startswith("search-space.tuner") for one in shown) == 1
+    shown = places({TUNER: {"name": "GP"}, SPACE: {"_type": "randint", "_value": ["1", {"_name": "a"}]}})
+    assert "search-space.tuner" not in str(shown)
 
 
 @pytest.mark.parametrize("assessor", [{}, {"name": ""}, {"name": None}, {"class_args": {"start_step": 1}}])

@@ -1193,6 +1193,7 @@ SUGGESTIONS = [
             ("1,500", ""),
             ("2,5", "; write 2.5 without quotes"),
             ("0,125", "; write 0.125 without quotes"),
+            ("-0,125", "; write -0.125 without quotes"),
             ("1,5,5", ""),
             ("-inf", ""),
         ]
