@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from fcruntime.dataclass import dataclass, field
 from fcruntime.jsonvalue import JsonObject, JsonValue
+from fcruntime.triggers.body import unwrap_base64
 from hpoq.contract import rules
 from hpoq.contract.document import (
     PLAIN_NAME,
@@ -123,7 +124,11 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     Raises RequestRejected with all violations of the structure and of the rules together. The pointer of each leads
     into the document as its producer wrote it. Violations beyond MOST_LISTED are only counted.
     """
-    opened = _open_request(body, attributes)
+    repeated: Sequence[Violation] = ()
+    try:
+        opened = _open_request(body, attributes)
+    except RequestRejected as exc:
+        opened, repeated = _open_with_repeated_members(exc, body, attributes), exc.violations
     source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
     request, sent = _check(opened, violations, warnings)
@@ -133,9 +138,11 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     # A stop needs no identity.
     if source.anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", source.anonymous), *warned)
-    if request is None or violations.kept or source.violations:
+    if request is None or violations.kept or source.violations or repeated:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
         located = (*source.violations, *opened.locate(violations, mask))
+        if repeated:
+            located, warned = (*repeated, *_keep_others(located, repeated)), _keep_others(warned, repeated)
         raise RequestRejected(located, name=name, workspace_id=workspace_id, warnings=warned)
     if request.traceparent is None and isinstance(source.trace, str) and is_traceparent(source.trace):
         request = request.model_copy(update={"traceparent": source.trace})
@@ -236,6 +243,24 @@ def _open_request(body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
     document, undone = rules.undo_texts(document)
     texts += [finding.violation.pointer for finding in undone]
     return _OpenedRequest(document, source, experiment_at, texts, [*undone, *absent])
+
+
+def _open_with_repeated_members(
+    refused: RequestRejected, body: bytes, attributes: Mapping[str, str]
+) -> _OpenedRequest:
+    """Return the request that was `refused` for repeated members only, with the last of each; or raise `refused`."""
+    try:
+        if any(one.rule != "json.duplicate-key" for one in refused.violations):
+            raise refused
+        return _open_request(json.dumps(json.loads(unwrap_base64(body))).encode(), attributes)
+    except (RequestRejected, ValueError, RecursionError):
+        raise refused from None
+
+
+def _keep_others(found: Sequence[Violation], repeated: Sequence[Violation]) -> tuple[Violation, ...]:
+    """Return those `found` outside of `repeated` members. Which of their values counts is not known."""
+    places = tuple(f"{one.pointer}/" for one in repeated)
+    return tuple(one for one in found if not f"{one.pointer}/".startswith(places))
 
 
 def _wrap(source: LocatedObject) -> JsonObject:

@@ -487,6 +487,20 @@ def test_repeated_members_are_reported_together():
         assert pairs(caught.value.violations) == [("json.duplicate-key", pointer) for pointer in pointers]
 
 
+def test_repeated_members_hide_no_other_violation():
+    """Which of two values counts is not known, so nothing is said of either."""
+    body = json.dumps(changed(("/experiment/Nmae", "x"), ("/guard", {"maxHours": None}), ("/dryRun", True)))
+    body = body.replace('"dryRun": true', '"dryRun": 1, "dryRun": 2').replace(
+        '"guard": ', '"guard": 1, "guard": '
+    )
+    found = [("json.duplicate-key", "/guard"), ("json.duplicate-key", "/dryRun")]
+    assert check(body.encode()) == ([*found, ("unknown-member", "/experiment/Nmae")], [])
+    assert check(base64.b64encode(body.encode()))[0] == [*found, ("unknown-member", "/experiment/Nmae")]
+    event = f'{{"specversion": "1.0", "source": "a", "id": "1", "data": {body}}}'
+    found = [(rule, f"/data{pointer}") for rule, pointer in found]
+    assert check(event.encode())[0] == [*found, ("unknown-member", "/data/experiment/Nmae")]
+
+
 def test_members_of_a_request_beside_data_are_reported_together():
     """Each belongs in data, and hides nothing that is wrong there. A null, or a possible attribute, is ignored."""
     event = {"specversion": "1.0", "data": {"experiment": {}}}
