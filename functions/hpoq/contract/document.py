@@ -126,9 +126,9 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
     try:
         return jsontext.loads(text), True
     except JsonError as exc:
-        found = [_hide_names(error)[1] for error in (exc, *exc.others)]
+        found = [(error.rule, _hide_names(error)[1]) for error in (exc, *exc.others)]
         raise RequestRejected(
-            [located.violation("/experiment", exc.rule, message) for message in dict.fromkeys(found)]
+            [located.violation("/experiment", rule, message) for rule, message in dict.fromkeys(found)]
         ) from None
 
 
@@ -209,8 +209,8 @@ def _parse(text: bytes | str, prefix: str) -> JsonValue:
     try:
         return jsontext.loads(text)
     except JsonError as exc:
-        found = [_hide_names(error) for error in (exc, *exc.others)]
-        violations = [Violation(prefix or pointer, exc.rule, message) for pointer, message in found]
+        found = [(error.rule, *_hide_names(error)) for error in (exc, *exc.others)]
+        violations = [Violation(prefix or pointer, rule, message) for rule, pointer, message in found]
         raise RequestRejected([*dict.fromkeys(violations)]) from None
 
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 
 from fcruntime.jsonvalue import JsonObject, JsonValue
 
@@ -154,8 +154,8 @@ class JsonError(ValueError):
     `rule` is the broken rule: `json.encoding`, `json.syntax`, `json.duplicate-key`, `json.non-finite`,
     `json.number`, `json.depth` or `json.surrogate`. `offset` is the place of the error in characters (for
     `json.encoding` in bytes), or None if it is not known. `pointer` (RFC 6901) leads to what is wrong in a text that
-    can be read otherwise, and is empty for any other. For `json.duplicate-key`, `name` is the repeated name, and
-    `others` are the errors about further repeated names, of which a text may have many.
+    can be read otherwise, and is empty for any other. For `json.duplicate-key`, `name` is the repeated name. `others`
+    are the errors about further repeated names, or further numbers that are refused, of which a text may have many.
     """
 
     def __init__(
@@ -199,9 +199,7 @@ def loads(data: bytes | str) -> JsonValue:
     except json.JSONDecodeError as exc:
         raise _syntax_error(text, exc) from None
     except _RefusedError as exc:
-        offset = next((m.start(1) for m in _SCALAR.finditer(text) if m[1] == exc.text), None)
-        message = f"{exc.error.message}{_place(text, offset, ',')}"
-        raise JsonError(exc.error.rule, message, offset, pointer=_find_refused(text)) from None
+        raise _number_error(text, exc) from None
     if "\\u" in text or not isinstance(data, bytes):
         _check_surrogates(value, text)
     return value
@@ -431,30 +429,69 @@ class _RefusedError(Exception):
         super().__init__()
 
 
-def _find_refused(text: str) -> str:
-    """Return the pointer to the first number that is refused, or an empty one if the text after it is not JSON."""
-    mark: JsonValue = []
+def loads_leniently(data: bytes) -> JsonValue:
+    """Return the value of a JSON text in which `loads` refuses only numbers and repeated members.
+
+    It has null instead of each such number, and the last of the values of a repeated member. Raises ValueError or
+    RecursionError if the text is not JSON otherwise.
+    """
+    return _read(data.decode(), lambda _refusal: None)
+
+
+def _read(text: str, replace: Callable[[_RefusedError], JsonValue]) -> JsonValue:
+    """Return the value of a JSON text, with what `replace` returns instead of each number that is refused."""
 
     def read(parse: Callable[[str], JsonValue]) -> Callable[[str], JsonValue]:
-        def read_or_mark(number: str) -> JsonValue:
+        def read_or_replace(number: str) -> JsonValue:
             try:
                 return parse(number)
-            except _RefusedError:
-                return mark
+            except _RefusedError as exc:
+                return replace(exc)
 
-        return read_or_mark
+        return read_or_replace
+
+    value: JsonValue = json.loads(
+        text,
+        parse_constant=read(_refuse_constant),
+        parse_float=read(_parse_float),
+        parse_int=read(_parse_int),
+    )
+    return value
+
+
+def _number_error(text: str, first: _RefusedError) -> JsonError:
+    """Return the error for the first refused number, with those for the others.
+
+    If the text after the first one is not JSON, no other is known, nor a pointer.
+    """
+    refused: list[tuple[list[JsonValue], _RefusedError]] = []
+
+    def mark(refusal: _RefusedError) -> JsonValue:
+        refused.append(([], refusal))
+        return refused[-1][0]
 
     try:
-        value: JsonValue = json.loads(
-            text,
-            parse_constant=read(_refuse_constant),
-            parse_float=read(_parse_float),
-            parse_int=read(_parse_int),
-        )
-        path = _find_path(value, lambda item: item is mark)
+        value = _read(text, mark)
+        marks = {id(mark): [[str(index)]] for index, (mark, _) in enumerate(refused)}
+        found = {
+            int(index): path for *path, index in _find_paths(value, lambda item: marks.get(id(item), ()))
+        }
     except (ValueError, RecursionError):
-        return ""
-    return pointer_to(*path)
+        refused, found = [([], first)], {}
+    texts = {refusal.text for _, refusal in refused}
+    offsets = (one.start(1) for one in _SCALAR.finditer(text) if one[1] in texts)
+    numbers = zip(refused, chain(offsets, repeat(None)), strict=False)
+    errors = [
+        JsonError(
+            refusal.error.rule,
+            f"{refusal.error.message}{_place(text, offset, ',')}",
+            offset,
+            pointer=pointer_to(*found.get(index, ())),
+        )
+        for index, ((_, refusal), offset) in enumerate(islice(numbers, _MOST_REPEATED))
+    ]
+    errors[0].others = errors[1:]
+    return errors[0]
 
 
 def _refuse_constant(text: str) -> JsonValue:

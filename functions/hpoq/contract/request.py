@@ -25,7 +25,7 @@ from hpoq.contract.document import (
     read_object,
 )
 from hpoq.contract.finding import MOST_LISTED, Finding, ViolationList, note_truncation, warning
-from hpoq.contract.jsontext import pointer_to, tokens_of
+from hpoq.contract.jsontext import loads_leniently, pointer_to, tokens_of
 from hpoq.contract.model import (
     MOST_KEY_CHARACTERS,
     SCHEMA_MEMBER,
@@ -57,6 +57,8 @@ _UNWATCHED = (
     "nothing would check this guard: the function has no HPOQ_WATCH_QUEUE; set it, or remove the guard"
 )
 _NO_ATTRIBUTES: Mapping[str, str] = {}
+# The errors of a text whose other members can be read.
+_LENIENT = {"json.duplicate-key", "json.non-finite", "json.number"}
 _NULL = "a null member is not sent; remove it"
 _MOST_NULLS = 10
 """More than these come from a serializer that writes every member of a class, and would hide other warnings."""
@@ -124,11 +126,11 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     Raises RequestRejected with all violations of the structure and of the rules together. The pointer of each leads
     into the document as its producer wrote it. Violations beyond MOST_LISTED are only counted.
     """
-    repeated: Sequence[Violation] = ()
+    unclear: Sequence[Violation] = ()
     try:
         opened = _open_request(body, attributes)
     except RequestRejected as exc:
-        opened, repeated = _open_with_repeated_members(exc, body, attributes), exc.violations
+        opened, unclear = _open_leniently(exc, body, attributes), exc.violations
     source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
     request, sent = _check(opened, violations, warnings)
@@ -138,11 +140,11 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     # A stop needs no identity.
     if source.anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", source.anonymous), *warned)
-    if request is None or violations.kept or source.violations or repeated:
+    if request is None or violations.kept or source.violations or unclear:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
         located = (*source.violations, *opened.locate(violations, mask))
-        if repeated:
-            located, warned = (*repeated, *_keep_others(located, repeated)), _keep_others(warned, repeated)
+        if unclear:
+            located, warned = (*unclear, *_keep_others(located, unclear)), _keep_others(warned, unclear)
         raise RequestRejected(located, name=name, workspace_id=workspace_id, warnings=warned)
     if request.traceparent is None and isinstance(source.trace, str) and is_traceparent(source.trace):
         request = request.model_copy(update={"traceparent": source.trace})
@@ -245,22 +247,30 @@ def _open_request(body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
     return _OpenedRequest(document, source, experiment_at, texts, [*undone, *absent])
 
 
-def _open_with_repeated_members(
-    refused: RequestRejected, body: bytes, attributes: Mapping[str, str]
-) -> _OpenedRequest:
-    """Return the request that was `refused` for repeated members only, with the last of each; or raise `refused`."""
+def _open_leniently(refused: RequestRejected, body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
+    """Return the request that was `refused` only for members that are repeated, or for numbers; or raise `refused`.
+
+    It has the last of the values of each repeated member, and null instead of each number.
+    """
+    if not {one.rule for one in refused.violations} <= _LENIENT:
+        raise refused
     try:
-        if any(one.rule != "json.duplicate-key" for one in refused.violations):
-            raise refused
-        return _open_request(json.dumps(json.loads(unwrap_base64(body))).encode(), attributes)
+        value = loads_leniently(unwrap_base64(body))
+        return _open_request(json.dumps(value).encode(), attributes)
     except (RequestRejected, ValueError, RecursionError):
         raise refused from None
 
 
-def _keep_others(found: Sequence[Violation], repeated: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Return those `found` outside of `repeated` members. Which of their values counts is not known."""
-    places = tuple(f"{one.pointer}/" for one in repeated)
-    return tuple(one for one in found if not f"{one.pointer}/".startswith(places))
+def _keep_others(found: Sequence[Violation], unclear: Sequence[Violation]) -> tuple[Violation, ...]:
+    """Return those `found` neither in nor around what is `unclear`, of which the values are not known."""
+    places = [f"{one.pointer}/" for one in unclear]
+    return tuple(
+        one
+        for one in found
+        if not any(
+            place.startswith(f"{one.pointer}/") or f"{one.pointer}/".startswith(place) for place in places
+        )
+    )
 
 
 def _wrap(source: LocatedObject) -> JsonObject:

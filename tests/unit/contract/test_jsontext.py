@@ -395,6 +395,7 @@ def test_a_syntax_error_has_its_place():
         (b'["1e999", 1e999]', "json.non-finite", 10),
         (b'[1, "a 1e999 ", -1e999]', "json.non-finite", 16),
         (b"[1, " + b"7" * 500 + b"]", "json.number", 4),
+        (b"[1e999-5]", "json.non-finite", None),
     ],
 )
 def test_a_refused_number_has_its_place(data, rule, offset):
@@ -402,6 +403,23 @@ def test_a_refused_number_has_its_place(data, rule, offset):
     with pytest.raises(JsonError) as caught:
         loads(data)
     assert (caught.value.rule, caught.value.offset) == (rule, offset)
+
+
+def test_all_refused_numbers_are_found():
+    """A hundred of them, each with its place. Of two values of one member, the first has no pointer."""
+    with pytest.raises(JsonError) as caught:
+        loads('{"a": [NaN, 1, "NaN", {"b": -1e999}],\n "c": %s, "d": NaN, "d": 1}' % ("7" * 500))
+    assert [(one.rule, one.pointer, one.offset) for one in (caught.value, *caught.value.others)] == [
+        ("json.non-finite", "/a/0", 7),
+        ("json.non-finite", "/a/3/b", 28),
+        ("json.number", "/c", 44),
+        ("json.non-finite", "", 551),
+    ]
+    assert caught.value.others[1].message.endswith("at line 2, column 7")
+    for count in (99, 100, 101):
+        with pytest.raises(JsonError) as caught:
+            loads(f"[{'NaN, ' * count}1]")
+        assert len(caught.value.others) == min(count, 100) - 1
 
 
 @pytest.mark.parametrize(

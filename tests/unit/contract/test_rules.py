@@ -487,6 +487,28 @@ def test_repeated_members_are_reported_together():
         assert pairs(caught.value.violations) == [("json.duplicate-key", pointer) for pointer in pointers]
 
 
+def test_a_number_that_is_refused_hides_no_other_violation():
+    """Nothing is said of what it is in: a guard without another limit is not empty, nor a run unlimited."""
+    body = json.dumps(
+        changed(
+            ("/experiment/Nmae", "x"),
+            ("/guard", {"maxHours": -1}),
+            (c("yml_config/max_trial_number"), -1),
+            (c(SPACE), {"_type": "uniform", "_value": [-1, -1]}),
+            (c("metric_config/metric_dict"), {"a": -1, "b": "x"}),
+        )
+    )
+    places = [
+        "metric_config/metric_dict/a",
+        "yml_config/max_trial_number",
+        f"{SPACE}/_value/0",
+        f"{SPACE}/_value/1",
+    ]
+    found = [("json.non-finite", c(place)) for place in places] + [("json.non-finite", "/guard/maxHours")]
+    found += [("metric-weight", c("metric_config/metric_dict/b")), ("unknown-member", "/experiment/Nmae")]
+    assert check(body.replace("-1", "NaN").encode()) == (found, [])
+
+
 def test_repeated_members_hide_no_other_violation():
     """Which of two values counts is not known, so nothing is said of either."""
     body = json.dumps(changed(("/experiment/Nmae", "x"), ("/guard", {"maxHours": None}), ("/dryRun", True)))
