@@ -215,8 +215,9 @@ _NO_REQUESTS = (
 def hint_at_shape(body: JsonObject, members: Sequence[str]) -> str:
     """Return what a document that is not a request is likely to be. Only what is known is named."""
     names = [*islice(body, _SHOWN)]
-    inner = [one for name in names for one in islice(_find_inner(body[name]), _SHOWN)]
-    if any(fold_name(name) == "experimentid" for name in [*names, *inner]):
+    # As in {"cancel": {"experimentId": "..."}}. An object of several members may be anything.
+    alone = [one for name in names if len(held := _find_inner(body[name])) == 1 for one in held]
+    if any(fold_name(name) == "experimentid" for name in [*names, *alone]):
         return '; to stop an experiment, write {"stop": {"experimentId": "..."}}'
     if "specversion" in body:
         return "; it is a CloudEvent inside of another one: put its data in its place"

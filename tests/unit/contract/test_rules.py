@@ -1323,6 +1323,7 @@ def test_a_misspelt_word_gets_a_suggestion():
             ]
         ),
         ({"cancel": {"experiment_id": "sJ0xjVa"}}, 'write {"stop": {"experimentId": "..."}}'),
+        ({"body": {"ExperimentId": "a", "RequestId": "b"}}, "(an object with `HpoExperimentConfiguration`)"),
         ({"op": "c"}, "(an object with `HpoExperimentConfiguration`)"),
         ({"requests": [{"experiment": {}}, {}]}, "to be inside requests: send it by itself"),
         (
