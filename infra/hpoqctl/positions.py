@@ -103,7 +103,7 @@ class Source:
 
     def _find_place(self, violation: Violation, spans: dict[str, Span]) -> Place | None:
         if _is_about_syntax(violation):
-            return self._find_syntax_error()
+            return self._find_syntax_error(violation.message)
         pointer, is_missing = violation.pointer, False
         while pointer and pointer not in spans:
             pointer, is_missing = pointer.rpartition("/")[0], True
@@ -121,12 +121,14 @@ class Source:
                 return find_place(self.text, start, start + len(word))
         return find_place(self.text, span.start, span.end)
 
-    def _find_syntax_error(self) -> Place | None:
+    def _find_syntax_error(self, message: str) -> Place | None:
+        """Return the place of the error in the text that has this `message`, or of the first one if none has."""
         try:
             jsontext.loads(self.text)
         except JsonError as exc:
-            if exc.offset is not None and exc.rule != "json.encoding":
-                return find_place(self.text, exc.offset, exc.offset + 1)
+            error = next((one for one in exc.others if one.message == message), exc)
+            if error.offset is not None and error.rule != "json.encoding":
+                return find_place(self.text, error.offset, error.offset + 1)
         return None
 
     @cached_property

@@ -435,11 +435,18 @@ def loads_leniently(data: bytes) -> JsonValue:
     It has null instead of each such number, and the last of the values of a repeated member. Raises ValueError or
     RecursionError if the text is not JSON otherwise.
     """
-    return _read(data.decode(), lambda _refusal: None)
+    return _read(data.decode(), lambda _refusal: None, [])
 
 
-def _read(text: str, replace: Callable[[_RefusedError], JsonValue]) -> JsonValue:
-    """Return the value of a JSON text, with what `replace` returns instead of each number that is refused."""
+def _read(
+    text: str,
+    replace: Callable[[_RefusedError], JsonValue],
+    ambiguous: list[tuple[JsonObject, list[str]]],
+) -> JsonValue:
+    """Return the value of a JSON text, with what `replace` returns instead of each number that is refused.
+
+    Each object with repeated members is added to `ambiguous`, with their names.
+    """
 
     def read(parse: Callable[[str], JsonValue]) -> Callable[[str], JsonValue]:
         def read_or_replace(number: str) -> JsonValue:
@@ -452,6 +459,7 @@ def _read(text: str, replace: Callable[[_RefusedError], JsonValue]) -> JsonValue
 
     value: JsonValue = json.loads(
         text,
+        object_pairs_hook=partial(_build_object, ambiguous=ambiguous),
         parse_constant=read(_refuse_constant),
         parse_float=read(_parse_float),
         parse_int=read(_parse_int),
@@ -470,14 +478,15 @@ def _number_error(text: str, first: _RefusedError) -> JsonError:
         refused.append(([], refusal))
         return refused[-1][0]
 
+    ambiguous: list[tuple[JsonObject, list[str]]] = []
     try:
-        value = _read(text, mark)
+        value = _read(text, mark, ambiguous)
         marks = {id(mark): [[str(index)]] for index, (mark, _) in enumerate(refused)}
         found = {
             int(index): path for *path, index in _find_paths(value, lambda item: marks.get(id(item), ()))
         }
     except (ValueError, RecursionError):
-        refused, found = [([], first)], {}
+        refused, found, ambiguous = [([], first)], {}, []
     texts = {refusal.text for _, refusal in refused}
     offsets = (one.start(1) for one in _SCALAR.finditer(text) if one[1] in texts)
     numbers = zip(refused, chain(offsets, repeat(None)), strict=False)
@@ -490,6 +499,9 @@ def _number_error(text: str, first: _RefusedError) -> JsonError:
         )
         for index, ((_, refusal), offset) in enumerate(islice(numbers, _MOST_REPEATED))
     ]
+    if ambiguous:
+        repeated = _duplicate_error(value, ambiguous)
+        errors += [repeated, *repeated.others]
     errors[0].others = errors[1:]
     return errors[0]
 

@@ -414,6 +414,7 @@ def test_all_refused_numbers_are_found():
         ("json.non-finite", "/a/3/b", 28),
         ("json.number", "/c", 44),
         ("json.non-finite", "", 551),
+        ("json.duplicate-key", "/d", None),
     ]
     assert caught.value.others[1].message.endswith("at line 2, column 7")
     for count in (99, 100, 101):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hpoq.contract.jsontext import pointer_to
-from hpoq.errors import Violation
+from hpoq.contract.request import parse_request
+from hpoq.errors import RequestRejected, Violation
 from hpoq.observability.secret_names import secret_spans
 from hpoqctl import positions
 from hpoqctl.positions import (
@@ -121,6 +122,16 @@ def test_long_lines_are_cut_around_the_caret(line, at):
     assert len(text) <= 4 + 102
     assert "^" in caret
     assert cell_len(caret) <= 4 + 2 * 102
+
+
+def test_each_number_that_is_refused_has_its_place():
+    """One that cannot be told from the others has the place of the first."""
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(b'{"experiment": NaN,\n"guard": 1e999}')
+    source = Source('{"experiment": NaN,\n"guard": 1e999}')
+    others = [Violation(one.pointer, one.rule, "in the decoded data") for one in caught.value.violations]
+    places = source.find_places([*caught.value.violations, *others])
+    assert [(one.line, one.column) for one in places] == [(1, 16), (2, 10), (1, 16), (1, 16)]
 
 
 def test_a_value_of_several_lines_is_marked_on_the_first():
