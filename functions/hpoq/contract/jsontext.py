@@ -432,8 +432,8 @@ class _RefusedError(Exception):
 def loads_leniently(data: bytes) -> JsonValue:
     """Return the value of a JSON text in which `loads` refuses only numbers and repeated members.
 
-    It has null instead of each such number, and the last of the values of a repeated member. Raises ValueError or
-    RecursionError if the text is not JSON otherwise.
+    It has null instead of each such number, and the last of the values of a repeated member. Raises ValueError if
+    the text is not JSON otherwise.
     """
     return _read(data.decode(), lambda _refusal: None, [])
 

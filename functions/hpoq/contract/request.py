@@ -257,7 +257,7 @@ def _open_leniently(refused: RequestRejected, body: bytes, attributes: Mapping[s
     try:
         value = loads_leniently(unwrap_base64(body))
         return _open_request(json.dumps(value).encode(), attributes)
-    except (RequestRejected, ValueError, RecursionError):
+    except (RequestRejected, ValueError):
         raise refused from None
 
 
