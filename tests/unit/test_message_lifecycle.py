@@ -946,6 +946,7 @@ def test_a_conflict_that_was_interrupted_needs_no_search(world):
         "status", service="paiautoml", operation="ListHpoExperiments", status=503, times=None
     )
     assert outcomes(world.deliver(smq_event("M2", body))) == ["rejected"]
+    assert world.events[-1]["data"]["timings"]["processingMs"] < 1000
 
 
 def refuse_everything(monkeypatch, **found):
@@ -966,6 +967,7 @@ def test_a_message_that_an_earlier_version_created_is_adopted(world, monkeypatch
     (row,) = world.deliver(smq_event("M1", body))
     assert (row["outcome"], row["experimentId"]) == ("created", experiment_id)
     assert world.event_types == ["created"]
+    assert world.events[0]["data"]["timings"]["processingMs"] < 1000
     assert outcomes(world.deliver(smq_event("M1", body))) == ["duplicate"]
 
 

@@ -102,7 +102,8 @@ class Delivery:
     create would be sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key
     that its event shows if that is not `key`: a conflict has a record and an event id of its own, but is about the
     disputed key. `is_watch` is set for a watch message, whose record is taken over at each check of its experiment.
-    `watch_order` says how to follow the experiment of a request.
+    `watch_order` says how to follow the experiment of a request. `began_at` is when its processing began, by the
+    monotonic clock.
     """
 
     key: str
@@ -119,6 +120,7 @@ class Delivery:
     shown_key: str | None = None
     is_watch: bool = False
     watch_order: str | None = None
+    began_at: float = 0.0
 
 
 def find_standing(record: Record | None, now: float) -> Standing:

@@ -209,13 +209,12 @@ class Announcer:
         outcome: EventOutcome,
         claim: Record | None,
         intake: Readable,
-        began: float,
         *,
         experiment_id: str | None = None,
         error: EventError | None = None,
         own: JsonObject | None = None,
     ) -> JsonObject:
-        """Return the event of `outcome` for a message that has been processed since `began` of the monotonic clock.
+        """Return the event of `outcome` for a message.
 
         It shows the key and the message id of its delivery. Its id derives from the key of `claim`, or from the
         message itself for a dry run, which has no claim. `own` has the members that only this type of event has.
@@ -231,7 +230,7 @@ class Announcer:
             message_id=delivery.message_id,
             request_id=self.request_id,
             attempts=0 if claim is None else claim.attempts,
-            timings={"processingMs": round((self.clock.monotonic() - began) * 1000, 3)},
+            timings={"processingMs": round((self.clock.monotonic() - delivery.began_at) * 1000, 3)},
             experiment_id=experiment_id,
             name=shown.name and mask(shown.name),
             workspace_id=shown.workspace_id and mask(shown.workspace_id),

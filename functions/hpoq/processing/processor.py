@@ -185,24 +185,25 @@ class Processor:
             if not intake.error.retryable:
                 return make_result(Outcome.DUPLICATE, intake.delivery, error=intake.error)
             return make_retry(intake.delivery, intake.error)
-        began = self._clock.monotonic()
+        began_at = self._clock.monotonic()
+        intake = replace(intake, delivery=replace(intake.delivery, began_at=began_at))
         if isinstance(intake, Ready) and intake.request.dry_run:
-            return self._accept(intake, began)
+            return self._accept(intake)
         prepared = self._prepare(intake)
         opening = self._ledger.open(prepared.delivery)
         if isinstance(intake, Watched):
             opening = self._follower.reopen(opening, intake.delivery, intake.order)
         if opening.action is Action.CONFLICT:
-            return self._refuse_conflict(opening.record, intake, began)
-        return self._follow_action(opening, prepared, began)
+            return self._refuse_conflict(opening.record, intake)
+        return self._follow_action(opening, prepared)
 
-    def _accept(self, intake: Ready, began: float) -> Result:
+    def _accept(self, intake: Ready) -> Result:
         """Answer a dry run, which leaves no record.
 
         Another delivery of the message composes the event again, under the same id. Each message has an id of its
         own, because the request of one key may change from one dry run to the next.
         """
-        event = self._announcer.compose("accepted", None, intake, began)
+        event = self._announcer.compose("accepted", None, intake)
         failure = self._announcer.announce(event)
         if failure:
             return make_retry(intake.delivery, failure, unrecorded=True)
@@ -231,10 +232,10 @@ class Processor:
         if intake.known_as is not None:
             record = self._ledger.get(intake.known_as.key)
             if record is not None and lifecycle.is_same_request(record, intake.known_as):
-                return replace(intake, delivery=intake.known_as)
+                return replace(intake, delivery=replace(intake.known_as, began_at=intake.delivery.began_at))
         return intake
 
-    def _follow_action(self, opening: Opening, intake: Readable, began: float) -> Result:
+    def _follow_action(self, opening: Opening, intake: Readable) -> Result:
         record, delivery = opening.record, intake.delivery
         if opening.action is Action.WAIT:
             if lifecycle.early_seconds(record, self._clock.now()):
@@ -249,7 +250,7 @@ class Processor:
         if opening.action is Action.PUBLISH:
             return self._publish(record, _read_event(record), delivery)
         if isinstance(intake, Watched):
-            return self._watch(record, intake, began)
+            return self._watch(record, intake)
         ending: Ending
         if isinstance(intake, Ready):
             ending = self._creator.attempt(intake.experiment, record, opening.doubt_until)
@@ -257,7 +258,7 @@ class Processor:
             ending = self._follower.stop(intake.request, record, self._creator.search_budget(record))
         else:
             ending = self._adopt_or_refuse(opening, intake)
-        return self._conclude(ending, intake, began)
+        return self._conclude(ending, intake)
 
     def _adopt_or_refuse(self, opening: Opening, intake: Rejected) -> Ending:
         """Adopt the experiment that an earlier version created for this request, or refuse the request.
@@ -272,26 +273,26 @@ class Processor:
             return Refused(opening.record, intake.error)
         return adopted
 
-    def _refuse_forgery(self, claim: Record, intake: Watched, began: float) -> Result:
+    def _refuse_forgery(self, claim: Record, intake: Watched) -> Result:
         """Reject a watch message that no record confirms."""
         delivery = replace(intake.delivery, shown_key=None)
         forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
-        return self._conclude(Refused(claim, FORGED), forged, began)
+        return self._conclude(Refused(claim, FORGED), forged)
 
-    def _watch(self, claim: Record, intake: Watched, began: float) -> Result:
+    def _watch(self, claim: Record, intake: Watched) -> Result:
         """Check the experiment of a watch message. Only its id is taken from the message, which anybody can write."""
         asked, order = intake.order, self._follower.find_order(intake.order, claim)
         if order is None:
-            return self._refuse_forgery(claim, intake, began)
+            return self._refuse_forgery(claim, intake)
         known = replace(claim, message_id=order.message_id)
         delivery = replace(intake.delivery, message_id=order.message_id)
         # Its trace differs only in a message that hpoq did not write.
         is_traced = asked.traceparent == order.traceparent
         with nullcontext() if is_traced else trace_message(order.traceparent, {}):
             recorded = replace(intake, delivery=delivery, order=order, shown=show_order(order))
-            return self._check_experiment(known, recorded, began)
+            return self._check_experiment(known, recorded)
 
-    def _check_experiment(self, claim: Record, intake: Watched, began: float) -> Result:
+    def _check_experiment(self, claim: Record, intake: Watched) -> Result:
         """Check an experiment that is followed; publish its result, or send the next watch message."""
         checked = self._follower.check(intake.order, self._creator.search_budget(claim))
         delivery, experiment_id = intake.delivery, intake.order.experiment_id
@@ -304,7 +305,6 @@ class Processor:
             "finished",
             claim,
             replace(intake, shown=replace(intake.shown, warnings=checked.warnings)),
-            began,
             experiment_id=experiment_id,
             own=checked.own,
         )
@@ -313,7 +313,7 @@ class Processor:
         )
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
-    def _conclude(self, ending: Ending, intake: Readable, began: float) -> Result:
+    def _conclude(self, ending: Ending, intake: Readable) -> Result:
         """Record how the attempt ended, and publish its event if that was the end of the message."""
         claim, terms, now, delivery = ending.claim, self._ledger.terms, self._clock.now(), intake.delivery
         if isinstance(ending, Postponed) and self._is_given_up(ending):
@@ -326,9 +326,7 @@ class Processor:
         if isinstance(ending, Created):
             if ending.adopted:
                 get_logger().warning("experiment.adopted", experiment_id=ending.experiment_id)
-            event = self._announcer.compose(
-                "created", claim, intake, began, experiment_id=ending.experiment_id
-            )
+            event = self._announcer.compose("created", claim, intake, experiment_id=ending.experiment_id)
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
             order = self._follower.complete_order(claim, ending.experiment_id, now)
             ended = replace(ended, watch_order=order)
@@ -337,18 +335,15 @@ class Processor:
                 "stopping",
                 claim,
                 intake,
-                began,
                 experiment_id=ending.experiment_id,
                 own={"status": ending.status},
             )
             ended = lifecycle.complete(claim, ending.experiment_id, write_compact(event), now, terms)
         elif isinstance(ending, Refused):
-            event = self._announcer.compose("rejected", claim, intake, began, error=ending.error)
+            event = self._announcer.compose("rejected", claim, intake, error=ending.error)
             ended = lifecycle.reject(claim, write_compact(event), now, terms)
         else:
-            event = self._announcer.compose(
-                "failed", claim, intake, began, error=_find_cause(claim, ending.error)
-            )
+            event = self._announcer.compose("failed", claim, intake, error=_find_cause(claim, ending.error))
             ended = lifecycle.fail(claim, write_compact(event), now, terms)
         return self._publish(self._ledger.save(ended, claim.version), event, delivery)
 
@@ -375,7 +370,7 @@ class Processor:
             return not lifecycle.is_in_doubt(ending.doubt_until, now)
         return ending.counts and ending.doubt_until is None and lifecycle.is_used_up(ending.claim, terms)
 
-    def _refuse_conflict(self, existing: Record, intake: Readable, began: float) -> Result:
+    def _refuse_conflict(self, existing: Record, intake: Readable) -> Result:
         """Refuse a second request under a key, once the first one has ended.
 
         The refusal has a record of its own. If the first request's event is still to be published, or its
@@ -387,22 +382,22 @@ class Processor:
         if standing is Standing.UNPUBLISHED:
             first = self._publish(existing, _read_event(existing), delivery)
         elif standing is Standing.ABANDONED:
-            first = self._finish_abandoned(existing, intake, began)
+            first = self._finish_abandoned(existing, intake)
         if first is not None and first.outcome is Outcome.RETRY:
             return replace(first, message_id=delivery.message_id)
         key = derive_conflict_key(delivery.key, delivery.fingerprint)
         conflict = replace(delivery, key=key, shown_key=delivery.key)
         refused = Rejected(conflict, None, _CONFLICT, intake.shown)
-        return self._follow_action(self._ledger.open(conflict), refused, began)
+        return self._follow_action(self._ledger.open(conflict), refused)
 
-    def _finish_abandoned(self, existing: Record, intake: Readable, began: float) -> Result | None:
+    def _finish_abandoned(self, existing: Record, intake: Readable) -> Result | None:
         """Finish an abandoned request if its experiment exists, and return the result.
 
         Return None if there is no experiment, or if the request was given up because none was found in time.
         """
         if lifecycle.early_seconds(existing, self._clock.now()):
             return make_retry(intake.delivery, _find_cause(existing, _NOT_DUE), unrecorded=True)
-        first = lifecycle.newest_copy(existing)
+        first = replace(lifecycle.newest_copy(existing), began_at=intake.delivery.began_at)
         opening = self._ledger.take_over(existing, first)
         if opening.action is not Action.TAKE_OVER:
             return make_retry(intake.delivery, _HELD)
@@ -410,7 +405,7 @@ class Processor:
         if isinstance(ending, Created):
             # The two requests have one key, so its producer wrote it alike; nothing else is known of the first.
             unnamed = Rejected(first, None, _CONFLICT, Shown(producer_key=intake.shown.producer_key))
-            return self._conclude(ending, unnamed, began)
+            return self._conclude(ending, unnamed)
         postponed = ending if isinstance(ending, Postponed) else None
         doubt = postponed.doubt_until if postponed else None
         inconclusive = postponed is not None and postponed.inconclusive

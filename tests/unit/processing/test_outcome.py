@@ -195,18 +195,18 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def test_an_event_shows_its_message_and_not_its_secrets():
     """Its id derives from the key of the record, which may not be the key that it shows."""
-    delivery = Delivery("k", "f", "d", "b", message_id="M1", shown_key="shown")
+    clock = FakeClock(0.5)
+    began_at = clock.monotonic() - 1.5
+    delivery = Delivery("k", "f", "d", "b", message_id="M1", shown_key="shown", began_at=began_at)
     error, warning = EventError("C", "m", retryable=False), Violation("/a", "rule", "what")
     secret = "hunter22-hunter22"
     intake = Rejected(delivery, None, error, Shown(f"n {secret}", f"w={secret}", secret, (warning,)))
-    clock = FakeClock(0.5)
     announcer = Announcer(FilePublisher(), "source", "R", clock, Budget(clock))
     with known_secrets([secret]), trace_message(TRACE, {}):
         event = announcer.compose(
             "failed",
             replace(CLAIM, attempts=3),
             intake,
-            clock.monotonic() - 1.5,
             experiment_id="s1",
             error=error,
             own={"status": "X"},
@@ -239,11 +239,11 @@ def test_an_event_shows_its_message_and_not_its_secrets():
 
 def test_an_event_of_a_message_without_a_key_shows_that_of_its_record():
     """The producer's key is left out, then."""
-    delivery = Delivery(KEY, "f", KEY, "b")
-    intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
     clock = FakeClock()
+    delivery = Delivery(KEY, "f", KEY, "b", began_at=clock.monotonic())
+    intake = Rejected(delivery, None, EventError("C", "m", retryable=False))
     announcer = Announcer(FilePublisher(), "source", "R", clock, Budget(clock))
-    event = announcer.compose("rejected", CLAIM, intake, clock.monotonic())
+    event = announcer.compose("rejected", CLAIM, intake)
     timings = {"processingMs": 0.0}
     assert event["data"] == {"idempotencyKey": KEY, "requestId": "R", "attempts": 1, "timings": timings}
 
