@@ -96,9 +96,7 @@ class EventStream:
             raise ValueError(f"batch_window_seconds must be at least 0 and at most {_LONGEST_WINDOW_SECONDS}")
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
-        check_choice("retry", retry, RetryStrategy)
-        check_choice("mode", mode, Mode)
-        check_choice("event_schema", event_schema, EventSchema)
+        _check_words(retry, mode, event_schema)
         if dead_letter_queue is not None and not tolerance:
             raise ValueError("a dead-letter queue needs tolerance: without it the stream blocks instead")
         for name in (queue, dead_letter_queue):
@@ -401,6 +399,13 @@ def _attempt(queue: Queue | None, message: Message, seconds: float | None) -> Me
     except ServiceError:
         return None
     return message
+
+
+def _check_words(retry: str, mode: str, event_schema: str) -> None:
+    """Raise ValueError for an option of a stream that is not one of its words."""
+    check_choice("retry", retry, RetryStrategy)
+    check_choice("mode", mode, Mode)
+    check_choice("event_schema", event_schema, EventSchema)
 
 
 def _choose_call(invoke: Invoke | Triggered, *, asynchronous: bool) -> Invoke:
