@@ -9,7 +9,8 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from redis import Redis
+from redis import Connection, Redis
+from redis.client import Pipeline
 
 from hpoq.errors import Denied, RecordUnreadable, SettingsError, StoreUnavailable
 from hpoq.idempotency.record import Record, State, encode
@@ -62,6 +63,27 @@ def test_a_scan_leaves_out_records_of_a_longer_prefix(redis_server, raw):
     assert [key for key, _ in second.scan()] == [KEY]
     first.close()
     second.close()
+
+
+def test_an_interrupted_call_leaves_no_answer_for_the_next_one(make_store, monkeypatch):
+    """A claim that read the answer to the claim before it would not see that its key belongs to another."""
+    store, interrupted = make_store(), [KeyboardInterrupt]
+    store.insert(replace(CLAIM, key="held"))
+    read = Pipeline.parse_response
+
+    def read_or_interrupt(*args, **options):
+        if interrupted:
+            raise interrupted.pop()
+        return read(*args, **options)
+
+    monkeypatch.setattr(Pipeline, "parse_response", read_or_interrupt)
+    # The answer has not arrived yet when the connection is used again.
+    monkeypatch.setattr(Connection, "can_read", lambda *_, **__: False)
+    with pytest.raises(KeyboardInterrupt):
+        store.insert(CLAIM)
+    held = store.insert(replace(CLAIM, key="held", owner="another"))
+    assert held is not None
+    assert held.owner == CLAIM.owner
 
 
 def test_only_published_records_expire(make_store, raw):

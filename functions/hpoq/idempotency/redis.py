@@ -188,6 +188,10 @@ class RedisStore:
             self._drop_connections()
             # Only the type, because the text may quote what was sent.
             raise StoreUnavailable(f"redis: {type(exc).__name__}") from _find_refusal(exc) or exc
+        except BaseException:
+            # After an interruption an answer may still come: the next call would read it as its own.
+            self._drop_connections()
+            raise
 
     def _drop_connections(self) -> None:
         """Close the idle connections, because they may lead to a server that is no longer the primary.
