@@ -198,16 +198,14 @@ class RuntimeServer:
         write_line(f"FC {name} Start RequestId: {context.request_id}")
         try:
             result = call()
-        except Exception as exc:  # noqa: BLE001 - `invoke` raises none, but the handler of a signal may, here too
+        except BaseException as exc:  # noqa: BLE001 - of the handler of a signal, or what ends the process
             self._end_child(exc)
-            failure = _render_failure(f"the call was interrupted: {exc}", type(exc).__name__)
-            result = InvokeResult(context.request_id, failure, _UNHANDLED)
-        except BaseException as exc:  # noqa: BLE001 - raised again by `run`
-            self._end_child(exc)
-            # It ends the process, but FC must be told first that the call has failed.
-            self._ending = exc
-            threading.Thread(target=self.stop).start()
-            failure = _render_failure(f"the process ends: {exc}", type(exc).__name__)
+            reason = "the call was interrupted"
+            if not isinstance(exc, Exception):
+                # FC must be told that the call has failed before `run` raises it again.
+                reason, self._ending = "the process ends", exc
+                threading.Thread(target=self.stop).start()
+            failure = _render_failure(f"{reason}: {exc}", type(exc).__name__)
             result = InvokeResult(context.request_id, failure, _UNHANDLED)
         self._end_child(result.exception)
         if not result.ok:

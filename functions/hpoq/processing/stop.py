@@ -23,12 +23,7 @@ from hpoq.processing import watchorder
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import is_exhausted
-from hpoq.processing.outcome import (
-    as_event_error,
-    log_configuration_fault,
-    log_operator_needed,
-    needs_operator,
-)
+from hpoq.processing.outcome import as_event_error, log_configuration_fault, log_lasting_fault
 from hpoq.processing.watchorder import MOVED
 
 if TYPE_CHECKING:
@@ -215,6 +210,5 @@ class Stopper:
                 # It was created, and one answer does not prove that it was deleted.
                 return Postponed(claim, error, None, counts=False, inconclusive=True)
             return Refused(claim, replace(_NO_EXPERIMENT, service=error.service))
-        if needs_operator(exc):
-            log_operator_needed(exc)
+        log_lasting_fault(exc)
         return Postponed(claim, error, None, counts=isinstance(exc, UnknownEnd))
