@@ -284,7 +284,7 @@ def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> W
     delivery = Delivery(
         key=envelope.key,
         fingerprint="watch",
-        delivery=envelope.key,
+        message_key=envelope.key,
         body="watch",
         message_id=order.message_id,
         sequence=envelope.sequence,
@@ -306,11 +306,11 @@ def _make_delivery(
 ) -> Delivery:
     message = envelope.message_id
     # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
-    delivery = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
+    message_key = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
     return Delivery(
         key=producer_key or envelope.key,
         fingerprint=fingerprint,
-        delivery=delivery,
+        message_key=message_key,
         body=digest(envelope.body),
         message_id=mask_message_id(message) if message and message[0] == "{" else message,
         sequence=envelope.sequence,

@@ -94,9 +94,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What identifies one delivery of a request.
+    """One delivery of a request: what identifies it, and what the record of its claim needs.
 
-    `delivery` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
+    `message_key` is the key of its source's own id, the same for every copy of one message; `body` the SHA-256 of its
     body. `sequence` is the number of this copy, and `since` the time of the first delivery, both from its envelope.
     `redriven` identifies the redrive that brought it, if one did. `place` is the endpoint and the account that its
     create would be sent to. `tagged` and `described` say where its create puts the marker. `shown_key` is the key
@@ -108,7 +108,7 @@ class Delivery:
 
     key: str
     fingerprint: str
-    delivery: str
+    message_key: str
     body: str
     message_id: str | None = None
     sequence: int = 0
@@ -144,7 +144,7 @@ def is_same_request(record: Record, delivery: Delivery) -> bool:
     a message does not: RabbitMQ and buses leave it to the producer, who may use it again.
     """
     # A record of the first format does not have the body.
-    identity = (record.delivery or record.key, delivery.delivery)
+    identity = (record.delivery or record.key, delivery.message_key)
     own, other = identity if record.body is None else (record.body, delivery.body)
     return own == other or record.fingerprint == delivery.fingerprint
 
@@ -176,7 +176,7 @@ def decide(record: Record | None, delivery: Delivery, now: float) -> Action:
         return Action.DROP if is_superseded else Action.PUBLISH
     # A record of the first format does not name its message. Only one whose own id is the key is surely the same;
     # the event of any other is published again, under its id.
-    if (record.delivery or record.key) == delivery.delivery and not _may_be_repeated(delivery):
+    if (record.delivery or record.key) == delivery.message_key and not _may_be_repeated(delivery):
         return Action.ACKNOWLEDGE
     return Action.DROP if is_superseded else Action.REPEAT
 
@@ -217,7 +217,7 @@ def _is_superseded(record: Record, delivery: Delivery) -> bool:
 
 
 def _is_another(record: Record, delivery: Delivery) -> bool:
-    return record.delivery not in (None, delivery.delivery)
+    return record.delivery not in (None, delivery.message_key)
 
 
 def _may_be_repeated(delivery: Delivery) -> bool:
@@ -252,7 +252,7 @@ def claim(delivery: Delivery, owner: str, now: float, terms: Terms) -> Record:
         lease_until=lease_until,
         expires_at=now + terms.retention,
         doubt_until=_doubt_of_claim(lease_until, terms),
-        delivery=delivery.delivery,
+        delivery=delivery.message_key,
         message_id=delivery.message_id,
         body=delivery.body,
         tagged=delivery.tagged,
@@ -286,7 +286,7 @@ def take_over(record: Record, delivery: Delivery, owner: str, now: float, terms:
         # A clock that was ahead may have written a later time, before which no experiment would be searched for.
         claimed_at=min(record.claimed_at, now),
         # Empty in the copy that `newest_copy` makes of a record which does not name its message.
-        delivery=delivery.delivery or None,
+        delivery=delivery.message_key or None,
         message_id=delivery.message_id,
         not_before=0.0,
         doubt_until=max(doubt, record.doubt_until or doubt),

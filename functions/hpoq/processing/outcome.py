@@ -220,7 +220,7 @@ class Announcer:
         message itself for a dry run, which has no claim. `own` has the members that only this type of event has.
         """
         delivery = intake.delivery
-        key = delivery.delivery if claim is None else claim.key
+        key = delivery.message_key if claim is None else claim.key
         if delivery.is_watch:
             # The result of a request is an event of its key, though its record is another one.
             key = delivery.shown_key or key

@@ -69,7 +69,7 @@ def test_a_cloudevent_that_is_sent_twice_is_one_request_in_two_deliveries(messag
     intake = read_message(Message("smq", message_id, CLOUD_EVENT, identify_body(CLOUD_EVENT)), "team-a")
     key = derive_key("cloudevent", identify_body(CLOUD_EVENT), "team-a")
     delivery = derive_key("smq", "M1", "team-a") if message_id else key
-    assert (intake.delivery.key, intake.delivery.delivery) == (key, delivery)
+    assert (intake.delivery.key, intake.delivery.message_key) == (key, delivery)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_message_without_an_id_is_its_own_delivery():
     """The key of its content, or of its sender's choice, is all that is known."""
     intake = read_message(Message("smq", None, b"[]"), "team-a")
     key = derive_key(DIGEST, digest(b"[]"), "team-a")
-    assert (intake.delivery.key, intake.delivery.delivery) == (key, key)
+    assert (intake.delivery.key, intake.delivery.message_key) == (key, key)
 
 
 @pytest.mark.parametrize("namespace", ["", "team-a"])
@@ -104,7 +104,7 @@ def test_a_producers_key_goes_before_the_message(namespace):
     intake = read_message(Message("smq", "M1", KEYED), namespace)
     assert isinstance(intake, Ready)
     assert intake.delivery.key == derive_key(PRODUCER, "k", namespace)
-    assert intake.delivery.delivery == derive_key("smq", "M1", namespace)
+    assert intake.delivery.message_key == derive_key("smq", "M1", namespace)
 
 
 def test_keyed_requests_need_no_source():
@@ -287,7 +287,7 @@ def test_a_rejected_message_is_known_under_the_producers_key_too(monkeypatch):
     assert isinstance(intake, Rejected)
     known = intake.known_as
     assert known.key == derive_key(PRODUCER, "k")
-    assert (known.delivery, known.body) == (intake.delivery.delivery, intake.delivery.body)
+    assert (known.message_key, known.body) == (intake.delivery.message_key, intake.delivery.body)
 
 
 def test_a_rejected_request_is_known_by_its_content():

@@ -153,7 +153,7 @@ def test_of_two_that_claim_an_expired_key_at_once_one_waits(clock):
     raced = Raced()
     raced.insert(store.get("k"))
     clock.advance(1000)
-    third = replace(OTHER, fingerprint="third", delivery="m-3", body="b-3")
+    third = replace(OTHER, fingerprint="third", message_key="m-3", body="b-3")
     assert make(clock, raced).open(third).action is Action.WAIT
     assert raced.get("k").owner == "other"
 
@@ -251,7 +251,7 @@ def test_what_was_looked_up_saves_a_read_only_for_the_message_that_is_done(clock
     publish(ledger, clock, ledger.open(FIRST).record)
     store.inserts = 0
     ahead = make(clock, store)
-    repeated = replace(FIRST, delivery="m-9")
+    repeated = replace(FIRST, message_key="m-9")
     ahead.look_ahead([FIRST, OTHER, repeated])
     assert [ahead.find_settled(one) is not None for one in (FIRST, OTHER, repeated)] == [True, False, False]
     assert ahead.open(FIRST).action is Action.ACKNOWLEDGE

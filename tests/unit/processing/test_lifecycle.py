@@ -16,7 +16,7 @@ TERMS = Terms(
 )
 NOW = 10_000.0
 FIRST = Delivery("key", "f", "m-1", "b-1", message_id="M1")
-REPEATED = replace(FIRST, delivery="m-2", body="b-2", message_id="M2")
+REPEATED = replace(FIRST, message_key="m-2", body="b-2", message_id="M2")
 OTHER = Delivery("key", "other", "m-3", "b-3", message_id="M3")
 CLAIM = lifecycle.claim(FIRST, "owner-1", NOW, TERMS)
 
@@ -336,7 +336,7 @@ def test_a_record_that_does_not_name_its_message_answers_every_send():
     """The send may have been repeated, so the event is published again, unless the message's own id is the key."""
     unnamed = end(State.COMPLETED, published_at=NOW, delivery=None)
     assert lifecycle.decide(unnamed, FIRST, NOW) is Action.REPEAT
-    assert lifecycle.decide(unnamed, replace(FIRST, delivery=unnamed.key), NOW) is Action.ACKNOWLEDGE
+    assert lifecycle.decide(unnamed, replace(FIRST, message_key=unnamed.key), NOW) is Action.ACKNOWLEDGE
 
 
 def test_a_take_over_without_the_message_does_not_name_it():
@@ -375,7 +375,7 @@ def test_a_record_without_a_body_is_known_by_its_message():
     assert lifecycle.is_same_request(earlier, changed)
     assert lifecycle.decide(earlier, changed, NOW + 90) is Action.TAKE_OVER
     by_its_id = replace(CLAIM, delivery=None, body=None)
-    assert lifecycle.is_same_request(by_its_id, replace(changed, delivery=CLAIM.key))
+    assert lifecycle.is_same_request(by_its_id, replace(changed, message_key=CLAIM.key))
     assert not lifecycle.is_same_request(by_its_id, changed)
 
 
