@@ -131,7 +131,8 @@ _READERS: dict[str, Callable[[dict[str, Any]], Found]] = {
 
 
 def _attributes(given: dict[str, Any]) -> dict[str, Any]:
-    return {snake_case(name): value for name, value in given.items()}
+    """Return the attributes with names such as `visibility_timeout` for `VisibilityTimeout`."""
+    return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(): value for name, value in given.items()}
 
 
 def _objects(template: JsonObject, name: str) -> dict[str, dict[str, Any]]:
@@ -139,8 +140,3 @@ def _objects(template: JsonObject, name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
         raise BadInit(f"{name}: must be an object with one object per name.")
     return cast("dict[str, dict[str, Any]]", found)
-
-
-def snake_case(name: str) -> str:
-    """Return `VisibilityTimeout` as `visibility_timeout`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

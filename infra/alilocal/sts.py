@@ -206,8 +206,8 @@ class Sts(RpcService):
         super().__init__(
             world,
             (
-                Action("AssumeRole", calls.assume_role, _role_resource),
-                Action("GetCallerIdentity", calls.get_caller_identity, _any_resource),
+                Action("AssumeRole", calls.assume_role, lambda given: f"role/{given.get('RoleArn', '')}"),
+                Action("GetCallerIdentity", calls.get_caller_identity, lambda _: "*"),
             ),
         )
 
@@ -220,11 +220,3 @@ class Sts(RpcService):
         """Return the full name of a role: roles are resources of RAM, which has no regions."""
         role = place.removeprefix("role/")
         return role if role.startswith("acs:") else f"acs:ram::{self._world.account_id}:{place}"
-
-
-def _role_resource(given: Parameters) -> str:
-    return f"role/{given.get('RoleArn', '')}"
-
-
-def _any_resource(_given: Parameters) -> str:
-    return "*"

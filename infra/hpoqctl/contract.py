@@ -59,7 +59,11 @@ def contract_files(requests: Mapping[str, JsonObject]) -> dict[str, str]:
     schemas |= {outcome: make_event_schema(outcome) for outcome in OUTCOMES}
     files = {f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
     files["reference.md"] = make_reference(schemas["request"])
-    return {**files, "asyncapi.yaml": _dump_yaml(make_asyncapi(version("hpoq"), requests))}
+    asyncapi = make_asyncapi(version("hpoq"), requests)
+    files["asyncapi.yaml"] = yaml.dump(
+        asyncapi, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True
+    )
+    return files
 
 
 def _read_example(path: Path) -> JsonObject:
@@ -85,10 +89,6 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
-
-
-def _dump_yaml(document: JsonObject) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
 
 
 def _compare_file(path: Path, text: str) -> str:

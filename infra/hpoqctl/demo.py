@@ -98,10 +98,6 @@ class _Demo:
         for body in make_messages():
             self.bodies[queue.send(body)] = body
 
-    def add_faults(self) -> None:
-        for what, settings in (*_FAULTS, (_CRASH, _CRASH_FAULT)):
-            self.faults[what] = self.cloud.faults.add(**settings)
-
     def advance(self) -> bool:
         """Return whether all messages are done. If everything waits, advance the clock, or kill an instance."""
         self._announce()
@@ -234,7 +230,8 @@ def _start(out: Console, seed: int, *, quiet: bool) -> Iterator[_Demo]:
         streams = make_streams(cloud, function, _BATCH_SIZE)
         cloud.title = "hpoq demo"
         demo = _Demo(cloud, function, streams, out, quiet)
-        demo.add_faults()
+        for what, settings in (*_FAULTS, (_CRASH, _CRASH_FAULT)):
+            demo.faults[what] = cloud.faults.add(**settings)
         demo.send()
         if not quiet:
             out.print(

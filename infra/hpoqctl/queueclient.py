@@ -95,7 +95,9 @@ class QueueClient(Smq):
         """Keep a received message invisible for `seconds` from now, and return its new receipt handle."""
         query = canonical_query([("receiptHandle", receipt_handle), ("visibilityTimeout", str(seconds))])
         target = f"{locate_messages('queues', queue)}?{query}"
-        return self.call("ChangeMessageVisibility", "PUT", target, _read_receipt_handle)
+        return self.call(
+            "ChangeMessageVisibility", "PUT", target, lambda body: read_required(parse(body), "ReceiptHandle")
+        )
 
     def create_queue(self, queue: str, *, retention_period: int) -> None:
         """Create a queue that keeps messages for `retention_period` seconds, unless it exists with that attribute.
@@ -167,11 +169,6 @@ def _read_queue_attributes(body: bytes) -> QueueAttributes:
         inactive_messages=_read_number(root, "InactiveMessages"),
         delayed_messages=_read_number(root, "DelayMessages"),
     )
-
-
-def _read_receipt_handle(body: bytes) -> str:
-    """Return the new receipt handle of a ChangeMessageVisibility answer. Raises ValueError."""
-    return read_required(parse(body), "ReceiptHandle")
 
 
 def _read_message(item: Element) -> ReceivedMessage:

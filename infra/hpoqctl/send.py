@@ -240,10 +240,7 @@ def command(
     except CallError as exc:
         run.fail(explain_failure(exc, target))
     if as_json:
-        sent = ((document.place, one) for document, one, *_ in run.rows())
-        print_json(
-            run.as_json({"path": place, "messageId": one.message_id, "key": one.key} for place, one in sent)
-        )
+        print_json(run.as_json(_describe(*row[:2]) for row in run.rows()))
     else:
         _print_result(run, client)
     raise SystemExit(130 if run.is_interrupted else 0 if run.is_success() else 1)
@@ -280,6 +277,10 @@ def _wait_for_answers(
 
         run.wait(inbox, answers, seconds, show)
     run.seconds = time.monotonic() - began
+
+
+def _describe(document: Document, sent: SentRequest) -> JsonObject:
+    return {"path": document.place, "messageId": sent.message_id, "key": sent.key}
 
 
 def _print_result(run: _Run, client: Experiments | None) -> None:

@@ -187,9 +187,10 @@ class Pages:
         ]
         ids = {text for one in faults for text in one.request_ids}
         messages = histories.about(ids) if ids else []
+        lasting = [one for one in faults if not one.is_over(self._cloud.clock.now())]
         return {
             "injected": len(faults),
-            "waiting": sum(not _is_used_up(one, self._cloud.clock.now()) for one in faults),
+            "waiting": sum(one.times is None or one.hits < one.times for one in lasting),
             "calls": sum(one.hits for one in faults),
             "answersLost": histories.count_unanswered(ids),
             "messages": len(messages),
@@ -301,7 +302,3 @@ def _invariants(every: Sequence[History]) -> JsonObject:
         "createdTwice": sum(len(one.made) > 1 for one in every),
         "lost": sum(one.state in (LOST, EXPIRED) for one in every),
     }
-
-
-def _is_used_up(fault: Fault, now: float) -> bool:
-    return fault.is_over(now) or (fault.times is not None and fault.hits >= fault.times)

@@ -86,7 +86,10 @@ class Listing:
         return self.name == name if self.whole_name else self.name in name
 
     def _is_tagged(self, experiment: Experiment) -> bool:
-        found = [_has_tag(experiment, key, value) for key, value in self.tags]
+        found = [
+            any(own == key and value in ("", text) for own, text in experiment.tags)
+            for key, value in self.tags
+        ]
         return any(found) if self.any_tag and found else all(found)
 
 
@@ -123,10 +126,6 @@ def _page_size(text: str | None, behaviour: PaiAutoMlSwitches) -> int:
     if behaviour.large_page == "refused":
         return read_count(text, "PageSize", min(10, most), most)
     return min(read_count(text, "PageSize", 10, None), most)
-
-
-def _has_tag(experiment: Experiment, key: str, value: str) -> bool:
-    return any(own == key and value in ("", text) for own, text in experiment.tags)
 
 
 def _read_filter(pairs: Sequence[tuple[str, str]]) -> Tags:

@@ -271,7 +271,7 @@ class Runner(threading.Thread):
             self._end(search, active, "FAILED", reason)
         elif code != 0:
             self._end(search, active, "FAILED", f"{name}: {command.outcome}")
-        elif active.has_more_commands:
+        elif active.command < len(active.plan.commands):
             try:
                 self._run_next(active)
             except Refused as exc:

@@ -95,11 +95,6 @@ class ActiveTrial:
             merged=self.plan.platform == "DLC",
         )
 
-    @property
-    def has_more_commands(self) -> bool:
-        """Whether a command is left."""
-        return self.command < len(self.plan.commands)
-
     def add_match(self, pattern: int, text: str) -> Iterator[JsonObject]:
         """Yield the steps that are complete with a number in the command's output."""
         value = read_number(text)
