@@ -88,7 +88,7 @@ def open_inbox_at(target: Target) -> contextlib.AbstractContextManager[Inbox]:
 
 
 @dataclass
-class _Alike:
+class _Group:
     """The messages that send the same request under the same key, by their index."""
 
     request: ExperimentRequest | StopRequest | None
@@ -115,20 +115,20 @@ class Answers:
         self.results: dict[int, JsonObject] = {}
         self._finished: dict[str, JsonObject] = {}
         self._unclear: list[JsonObject] = []
-        self._by_message: dict[str, tuple[int, _Alike]] = {}
-        self._by_conflict: dict[str, _Alike] = {}
-        self._by_key: defaultdict[str, dict[str | None, _Alike]] = defaultdict(dict)
+        self._by_message: dict[str, tuple[int, _Group]] = {}
+        self._by_conflict: dict[str, _Group] = {}
+        self._by_key: defaultdict[str, dict[str | None, _Group]] = defaultdict(dict)
         for index, (message, request) in enumerate(zip_longest(sent, requests)):
             fingerprint = compute_fingerprint(request.wire()) if request is not None else None
             is_dry_run = isinstance(request, ExperimentRequest) and request.dry_run
-            alike = _Alike(request)
+            group = _Group(request)
             if not is_dry_run:  # only its own event answers a dry run
-                alike = self._by_key[message.key].setdefault(fingerprint, alike)
-            alike.indexes.append(index)
-            self._by_message[message.message_id] = index, alike
+                group = self._by_key[message.key].setdefault(fingerprint, group)
+            group.indexes.append(index)
+            self._by_message[message.message_id] = index, group
             if fingerprint is not None and not is_dry_run:
                 refusal = derive_conflict_key(message.key, fingerprint)
-                self._by_conflict[derive_event_id(refusal, "rejected")] = alike
+                self._by_conflict[derive_event_id(refusal, "rejected")] = group
 
     @property
     def missing(self) -> list[SentRequest]:
@@ -163,22 +163,22 @@ class Answers:
         elif refused is not None:
             self._add_conflict(event, refused)
         else:
-            own, alike = self._by_message.get(str(data.get("messageId")), (None, None))
+            own, group = self._by_message.get(str(data.get("messageId")), (None, None))
             if own is not None:
                 self._record(own, event)
             code = get_member(data, "error", "code")
             if outcome not in ("accepted", "stopping") and code != "IdempotencyConflict":
-                self._share(event, alike or self._find_answered(event, key))
+                self._share(event, group or self._find_answered(event, key))
 
     def _add_result(self, event: JsonObject, key: str) -> None:
         """Record a finished event for the messages whose experiment it names; another request may have its key."""
         self._finished[str(get_member(event, "data", "experimentId"))] = event
-        for alike in self._by_key.get(key, {}).values():
-            for index in alike.indexes:
+        for group in self._by_key.get(key, {}).values():
+            for index in group.indexes:
                 if index in self.events:
                     self._record(index, self.events[index])
 
-    def _add_conflict(self, event: JsonObject, refused: _Alike) -> None:
+    def _add_conflict(self, event: JsonObject, refused: _Group) -> None:
         """Record the refusal of a request, whose id shows which request it is about, whichever message caused it."""
         for index in refused.indexes:
             self._record(index, event)
@@ -186,23 +186,23 @@ class Answers:
         for earlier in unclear:
             self.add(earlier)
 
-    def _share(self, event: JsonObject, alike: _Alike | None) -> None:
-        for index in alike.indexes if alike else ():
+    def _share(self, event: JsonObject, group: _Group | None) -> None:
+        for index in group.indexes if group else ():
             if index not in self.events:
                 self._record(index, event)
 
-    def _find_answered(self, event: JsonObject, key: str) -> _Alike | None:
+    def _find_answered(self, event: JsonObject, key: str) -> _Group | None:
         """Return the messages that are answered by an event about an earlier message of the same key, or None."""
-        found = [alike for alike in self._by_key.get(key, {}).values() if self._can_answer(event, alike)]
+        found = [group for group in self._by_key.get(key, {}).values() if self._can_answer(event, group)]
         if len(found) > 1:  # a conflict will show which of these different requests it answers
             self._unclear.append(event)
         return found[0] if len(found) == 1 else None
 
-    def _can_answer(self, event: JsonObject, alike: _Alike) -> bool:
+    def _can_answer(self, event: JsonObject, group: _Group) -> bool:
         """Return whether `event` may be about the request of these messages, as far as its name shows."""
         name = get_member(event, "data", "name")
-        is_other = isinstance(alike.request, ExperimentRequest) and alike.request.experiment.name != name
-        return not (is_other and name is not None) and alike.indexes[0] not in self.events
+        is_other = isinstance(group.request, ExperimentRequest) and group.request.experiment.name != name
+        return not (is_other and name is not None) and group.indexes[0] not in self.events
 
     def _record(self, index: int, event: JsonObject) -> None:
         """Record the event of a message, and the result of the experiment in it if that has come."""

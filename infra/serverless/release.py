@@ -134,7 +134,7 @@ def _check_first() -> None:
     """Raise ReleaseError if there is a problem, so that nothing is deployed."""
     problems = _find_problems()
     if problems:
-        lines = ("Nothing was deployed.", *problems, "Give --unchecked to deploy all the same.")
+        lines = ("Nothing was deployed.", *problems, "Give --unchecked to deploy anyway.")
         raise ReleaseError("\n".join(lines))
 
 

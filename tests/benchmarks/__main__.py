@@ -51,11 +51,14 @@ def main() -> None:
         "--runtime", choices=RUNTIMES, help="the Python of cold starts; by default the newest"
     )
     options = parser.parse_args()
+    names = dict.fromkeys(options.only.replace("B6", "B1").split(",")) if options.only else PARTS
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"unknown parts: {', '.join(unknown)}")
     folder = options.venvs or Path(tempfile.gettempdir()) / "hpoq-benchmarks"
     peers = Peers(folder, [options.runtime] if options.runtime else RUNTIMES)
     before = json.loads(options.compare.read_text()) if options.compare else {}
     rows: list[Row] = []
-    for name in dict.fromkeys(options.only.replace("B6", "B1").split(",")) if options.only else PARTS:
+    for name in names:
         for row in PARTS[name].measure(peers, 4 if options.quick else 15):
             rows.append(row)
             earlier = before.get(f"{row.part} {row.what}")

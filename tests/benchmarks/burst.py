@@ -122,7 +122,7 @@ def main() -> None:
     """Print the table, or the figures of processes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, help="100,000 by default, with --processes 1,000")
-    parser.add_argument("--only", metavar="WORDS", help="only the burst of this name")
+    parser.add_argument("--only", choices=list(scenarios(1)), help="only this burst")
     parser.add_argument("--processes", type=int, metavar="N", help="in real time, with N instances")
     options = parser.parse_args()
     if options.processes:
