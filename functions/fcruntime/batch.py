@@ -40,20 +40,22 @@ def settle(
 ) -> None:
     """Apply `policy` to the failed items of an event of `total` items; None is an item that cannot be sent back.
 
-    `requeue` sends one item back and returns whether it succeeded. Raises TypeError if it returns None, and
-    BatchFailed with `reasons` if an item is left over. The whole event is then delivered again, so items that were
-    already sent back arrive twice; their keys make that harmless. To keep such copies few, nothing is sent back if
-    one item cannot be, and sending stops at the first failure.
+    `requeue` sends one item back and returns whether it succeeded. Raises TypeError if it returns None or a
+    coroutine, and BatchFailed with `reasons` if an item is left over. The whole event is then delivered again, so
+    items that were already sent back arrive twice; their keys make that harmless. To keep such copies few, nothing is
+    sent back if one item cannot be, and sending stops at the first failure.
     """
     sendable = [item for item in failed if item is not None]
     sent_back = 0
     if policy == "requeue" and requeue is not None and len(sendable) == len(failed):
         for item in sendable:
             is_sent: bool | None = requeue(item)
-            if is_sent is None:
-                # If None counted as a failure, the event would come again although the copy was sent, each time.
+            # If None counted as a failure, the event would come again although the copy was sent, each time. If a
+            # coroutine, which is true, counted as a success, the message would be lost.
+            if is_sent is None or hasattr(is_sent, "__await__"):
                 raise TypeError(
-                    "requeue returned None; it must return True if the message was sent, else False"
+                    f"requeue returned {'None' if is_sent is None else 'a coroutine'}; "
+                    "it must return True if the message was sent, else False"
                 )
             if not is_sent:
                 break

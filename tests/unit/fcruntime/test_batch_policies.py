@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 
 from fcruntime.batch import BatchFailed, settle
@@ -35,6 +37,19 @@ def test_a_send_without_a_result_is_an_error_that_names_it():
     with pytest.raises(TypeError, match="requeue returned None"):
         settle(["a", "b"], 3, "requeue", sent.append)
     assert sent == ["a"]
+
+
+def test_a_send_that_is_a_coroutine_function_is_an_error():
+    """Its coroutine is true, but nothing was sent."""
+
+    async def send():
+        return True
+
+    with (
+        contextlib.closing(send()) as sending,
+        pytest.raises(TypeError, match="requeue returned a coroutine"),
+    ):
+        settle(["a"], 2, "requeue", lambda _: sending)
 
 
 @pytest.mark.parametrize(("failed", "tried"), [(["a", None, "b"], []), (["bad", "a"], ["bad"])])
