@@ -83,15 +83,17 @@ class ParsedRequest:
 class _OpenedRequest:
     """A request in its wrapped form, `value`, which can locate violations in the document that its producer wrote.
 
-    The checks report pointers into `value`, from which the document differs in three ways. It may be a bare body, so
+    The checks report pointers into `value`, from which the document differs in four ways. It may be a bare body, so
     `experiment_at` is the pointer to what is the `experiment`. It may contain objects as JSON text: `texts` are the
-    pointers to these. It may be a CloudEvent, which has the request in `source`. `findings` are what was changed.
+    pointers to these. It may have brackets around objects, which are at `boxes`, inner ones first. It may be a
+    CloudEvent, which has the request in `source`. `findings` are what was changed.
     """
 
     value: JsonObject
     source: LocatedObject
     experiment_at: str
     texts: Sequence[str]
+    boxes: Sequence[str]
     findings: Sequence[Finding]
 
     def locate(self, violations: ViolationList, mask: Mask) -> tuple[Violation, ...]:
@@ -105,9 +107,10 @@ class _OpenedRequest:
         return (*located, note_truncation(violations.left_out)) if violations.left_out else tuple(located)
 
     def _locate(self, violation: Violation, mask: Mask) -> Violation:
-        pointer, message = violation.pointer, mask(violation.message)
+        pointer, message = _add_brackets(violation.pointer, self.boxes), mask(violation.message)
         # No pointer leads into a text: the message contains the place there.
-        text = next((text for text in self.texts if pointer.startswith(f"{text}/")), None)
+        texts = (_add_brackets(text, self.boxes) for text in self.texts)
+        text = next((text for text in texts if pointer.startswith(f"{text}/")), None)
         if text is not None:
             message = f"in the JSON text at {pointer.removeprefix(text)}: {message}"
             pointer = text
@@ -243,8 +246,9 @@ def _open_request(body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
         document, experiment_at = _wrap(source), ""
     document, absent = _drop_absent(document)
     document, undone = rules.undo_texts(document)
-    texts += [finding.violation.pointer for finding in undone]
-    return _OpenedRequest(document, source, experiment_at, texts, [*undone, *absent])
+    texts += [finding.violation.pointer for finding in undone if not finding.rejects]
+    boxes = [finding.violation.pointer for finding in reversed(undone) if finding.rejects]
+    return _OpenedRequest(document, source, experiment_at, texts, boxes, [*undone, *absent])
 
 
 def _open_leniently(refused: RequestRejected, body: bytes, attributes: Mapping[str, str]) -> _OpenedRequest:
@@ -310,6 +314,14 @@ def _drop_absent(document: JsonObject) -> tuple[JsonObject, list[Finding]]:
         return document, []
     kept = {name: value for name, value in document.items() if name not in absent}
     return kept, [warning(f"/{name}", "null", _NULL) for name in absent if document[name] is None]
+
+
+def _add_brackets(pointer: str, boxes: Sequence[str]) -> str:
+    """Return `pointer` with the index of the only item of each array in `boxes` that it leads into."""
+    for box in boxes:
+        if pointer.startswith(f"{box}/"):
+            pointer = f"{box}/0{pointer.removeprefix(box)}"
+    return pointer
 
 
 def _make_order(document: JsonObject) -> Callable[[Violation], tuple[int, ...]]:

@@ -57,6 +57,9 @@ _PLACEHOLDER = (
 _TABLE_NAME = r"\s*[\w.]{1,128}\s*"
 _WORD = "[A-Za-z_]{1,24}"
 _SENT_AS_OBJECT = "a string; it is sent as an object"
+_IN_BRACKETS = "must be an object, not an array; remove the brackets"
+_OF_LISTS = ("search_space", "metric_dict")
+"""Objects of which other tools write an array, with an item for each parameter or metric."""
 
 _FILLED = ("/experiment/WorkspaceId", _CONFIG)
 """Where an empty text is not a value. Elsewhere a key is rejected, a name has a rule, and a tag may be empty."""
@@ -175,14 +178,18 @@ def _check_stop(stop: JsonObject) -> Iterator[Finding]:
 
 
 def undo_texts(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
-    """Return `message` with the objects that it contains as JSON text, and a warning at each of them.
+    """Return `message` with the objects that it contains as JSON text or in brackets, and a finding at each of them.
 
-    The documentation says that `search_space` is a JSON string, and shows an object. An object is sent. The warning
-    about a text comes before those about texts in it.
+    The documentation says that `search_space` is a JSON string, and shows an object. An object is sent. The finding
+    about a text comes before those about texts in it. Brackets reject a request, but hide nothing that is in them.
     """
     found: list[Finding] = []
     message = _undo_members(message, _COMPANIONS, "", found)
     experiment = message.get("experiment")
+    if isinstance(experiment, list) and _is_one_object(experiment):
+        found.append(rejection("/experiment", "type", _IN_BRACKETS))
+        experiment = experiment[0]
+        message = {**message, "experiment": experiment}
     if isinstance(experiment, dict):
         undone = _undo_members(experiment, _list_objects(CreateHpoExperiment), "/experiment", found)
         if undone is not experiment:
@@ -191,7 +198,7 @@ def undo_texts(message: JsonObject) -> tuple[JsonObject, list[Finding]]:
 
 
 def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Finding]) -> JsonObject:
-    """Return `holder` with its `objects` instead of texts that contain them, and add a warning for each text."""
+    """Return `holder` with its `objects` instead of texts and arrays with them, and add a finding for each."""
     undone: JsonObject = {}
     for name, inner in objects.items():
         value = written = holder.get(name)
@@ -199,11 +206,19 @@ def _undo_members(holder: JsonObject, objects: _Objects, at: str, found: list[Fi
         if text is not None:
             found.append(_note_text(name, f"{at}/{name}"))
             value = text
+        elif isinstance(value, list) and name not in _OF_LISTS and _is_one_object(value):
+            found.append(rejection(f"{at}/{name}", "type", _IN_BRACKETS))
+            value = value[0]
         if isinstance(value, dict) and inner:
             value = _undo_members(value, inner, f"{at}/{name}", found)
         if value is not written:
             undone[name] = value
     return {**holder, **undone} if undone else holder
+
+
+def _is_one_object(items: list[JsonValue]) -> bool:
+    """Return whether `items` are one object with members, as converters from HCL and XML write an object."""
+    return len(items) == 1 and isinstance(items[0], dict) and bool(items[0])
 
 
 def _note_text(name: str, place: str) -> Finding:

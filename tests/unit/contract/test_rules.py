@@ -523,6 +523,40 @@ def test_repeated_members_hide_no_other_violation():
     assert check(event.encode())[0] == [*found, ("unknown-member", "/data/experiment/Nmae")]
 
 
+def test_an_object_in_brackets_hides_no_other_violation():
+    """As converters of HCL and XML write every object. The pointers are those of the document with its brackets."""
+    document = changed(
+        ("/experiment/Nmae", "x"), (c("platform_config/name"), 5), (c("yml_config/tuner/x"), 1)
+    )
+    config = document["experiment"].pop("HpoExperimentConfiguration")
+    config["yml_config"]["tuner"] = [config["yml_config"]["tuner"]]
+    config["platform_config"] = [config["platform_config"]]
+    document["experiment"] = [{**document["experiment"], "HpoExperimentConfiguration": [config]}]
+    document["guard"] = [{"maxHours": 0}]
+    rejected, warned = check(document)
+    at_config = "/experiment/0/HpoExperimentConfiguration"
+    assert rejected == [
+        ("type", "/experiment"),
+        ("unknown-member", "/experiment/0/Nmae"),
+        ("type", at_config),
+        ("type", f"{at_config}/0/platform_config"),
+        ("type", f"{at_config}/0/platform_config/0/name"),
+        ("type", f"{at_config}/0/yml_config/tuner"),
+        ("unknown-member", f"{at_config}/0/yml_config/tuner/0/x"),
+        ("type", "/guard"),
+        ("guard.limit", "/guard/0/maxHours"),
+    ]
+    assert warned == []
+    assert check({"stop": [{"experimentId": 5}]})[0] == [("type", "/stop"), ("type", "/stop/0/experimentId")]
+    text = json.dumps({"max_trial_number": 1, "tuner": [{"name": 5}]})
+    with pytest.raises(RequestRejected) as caught:
+        parse_request(json.dumps(changed((c("yml_config"), text))).encode())
+    assert [one.message.partition(": ")[0] for one in caught.value.violations] == [
+        "in the JSON text at /tuner",
+        "in the JSON text at /tuner/0/name",
+    ]
+
+
 def test_members_of_a_request_beside_data_are_reported_together():
     """Each belongs in data, and hides nothing that is wrong there. A null, or a possible attribute, is ignored."""
     event = {"specversion": "1.0", "data": {"experiment": {}}}
@@ -1353,7 +1387,7 @@ def test_a_document_of_another_form_is_recognized(document, hint):
         (("/idempotencyKey", "\u2028"), {"idempotency-key"}),
         (("/idempotencyKey", "\x85k"), {"idempotency-key"}),
         ((c("odps_config"), "cn-shanghai"), {"type"}),
-        ((c("yml_config"), [{"max_trial_number": 3}]), {"type"}),
+        ((c("yml_config"), ["max_trial_number"]), {"type"}),
         ((c("yml_config/tuner/class_args"), "maximize"), {"type"}),
         ((c("yml_config/max_trial_number"), 1.5), {"type"}),
         ((c("platform_config/cmd"), ["pai", ["pai", "-Dk=${centres}"]]), {"type"}),
