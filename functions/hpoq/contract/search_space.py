@@ -161,6 +161,8 @@ def _hint_at_notation(spec: JsonValue) -> str:
     if found is None:
         return ""
     kind = _find_type(found[2])
+    if kind is None:
+        return ""
     if kind in _LOGARITHMIC_KINDS and re.search(_LOGARITHMIC, str(spec)[:_LONGEST_NAME]):
         kind = _LOGARITHMIC_KINDS[kind]
     if kind in _INTEGER_KINDS and re.search(_INTEGER, str(spec)[:_LONGEST_NAME]):
@@ -168,7 +170,7 @@ def _hint_at_notation(spec: JsonValue) -> str:
     hint = _EXCLUDED if kind == "randint" else ""
     if found[1] == "hp." and "loguniform" in found[2]:  # Hyperopt's bounds are logarithms
         hint = _LOGARITHMS
-    return f"{_write_form(kind, ', '.join(ARITY.get(kind or '', ('...',))))}{hint if kind else ''}"
+    return f"{_write_form(kind, ', '.join(ARITY.get(kind, ('...',))))}{hint}"
 
 
 def _hint_at_array(spec: list[JsonValue]) -> str:
@@ -282,7 +284,7 @@ def _check_choice(items: list[JsonValue], at: str, hints: Hints) -> Iterator[Fin
     if nested:
         yield from _check_nested_choices(nested, at, hints)
         return
-    if len(items) == 1 and not isinstance(items[0], list):
+    if len(items) == 1 and not any(isinstance(item, list) for item in items):
         yield warning(at, "search-space.bounds", "one item, so there is only one value")
     for index in _find_repeats(items):
         what = "the same value as before; it is only drawn more often"
@@ -414,9 +416,7 @@ def _overflows(kind: str, numbers: Sequence[int | float]) -> bool:
 
 def is_level(spec: JsonValue) -> TypeGuard[JsonObject]:
     """Return whether an entry of a search space contains parameters instead of being one."""
-    if not isinstance(spec, dict) or not spec or "_type" in spec or "_value" in spec:
-        return False
-    return all(isinstance(one, dict) for one in spec.values())
+    return isinstance(spec, dict) and bool(spec) and all(isinstance(one, dict) for one in spec.values())
 
 
 def names_in(space: JsonObject) -> Iterator[str]:

@@ -32,6 +32,7 @@ def message(spec, hints=None):
     return text
 
 
+MAY_CONFUSE = "may confuse the engine, which documents numbers or strings, or only objects with _name"
 # As NNI documents them, https://nni.readthedocs.io/en/stable/hpo/search_space.html.
 SIGNATURES = [
     "randint low high",
@@ -82,6 +83,7 @@ def test_the_types_are_those_of_the_engine():
         ("uniform", "float double real continuous Double uniform_float interval"),
         ("loguniform", "log log_float reverse_log LOG LogUniformParameterRange"),
         ("qnormal", "normal_int normal_integer"),
+        ("normal", "normal_float gaussian"),
     ],
 )
 def test_words_of_other_tools_are_understood(kind, words):
@@ -217,6 +219,15 @@ def test_a_misspelt_type_is_compared_as_long_as_there_are_hints():
         ("nothing(1)", "not a string"),
         ("hp.quloguniform('x', 1, 2)", "not a string"),
         ("tune.choice([1, 2])", '; write {"_type": "choice", "_value": [...]}'),
+        ("choice([1, 2], discrete=True)", '; write {"_type": "choice", "_value": [...]}'),
+        ("normal(0, 1, discrete=True)", '; write {"_type": "qnormal", "_value": [mu, sigma, q]}'),
+        (' {"_type": "choice", "_value": [1]}', "; write the object itself, not a string that contains it"),
+        ({"min": 0, "max": 1}, '"uniform", "_value": [min, max]}'),
+        ({"kind": "int", "min": 0, "max": 9}, "[min, max]}; max is excluded"),
+        *(
+            ({"type": "int", name: [1, 9]}, '"randint", "_value": [low, high]}; high is excluded')
+            for name in ("bound", "range", "interval", "limits")
+        ),
         ("optuna.categorical('x', [1], log=True)", '; write {"_type": "choice", "_value": [...]}'),
         ([0, "uniform", 1], '; write {"_type": "choice", "_value": [...]}'),
         ([False, True], '; write {"_type": "choice", "_value": [...]}'),
@@ -299,6 +310,55 @@ def test_an_entry_without_type_or_value(spec, ending):
     assert text.endswith(ending)
 
 
+@pytest.mark.parametrize(
+    ("space", "what"),
+    [
+        ({"_type": "choice", "_value": [1, 2]}, "_type and _value"),
+        ({"_type": "choice"}, "_type"),
+        ({"_value": {}, "x": 1, "_type": "choice"}, "_type"),
+        ({"_type": {"_type": "choice", "_value": [1, 2]}, "_value": [1, 2]}, "_value"),
+    ],
+)
+def test_a_search_space_without_names(space, what):
+    """It is reported once, and what has a name is checked beside it."""
+    found = [one.violation for one in check_space(space, "/s")]
+    example = '{"${lr}": {"_type": ..., "_value": ...}}'
+    text = f"must have names of parameters, not {what}; put a name around both, as in {example}"
+    assert (found[0].rule, found[0].pointer, found[0].message) == ("search-space.spec", "/s", text)
+    others = [name for name in ("_value", "x") if name in space and not isinstance(space[name], list)]
+    assert [one.pointer for one in found[1:]] == [f"/s/{name}" for name in others]
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([[1, 2]], "an array in an array; remove the inner brackets"),
+        ([[1, 2], [3, 4]], MAY_CONFUSE),
+        ([1, None], MAY_CONFUSE),
+        ([{"a": 1}, 1], MAY_CONFUSE),
+        ([{"name": 1}, 1], f"{MAY_CONFUSE}; write _name, with an underscore"),
+    ],
+)
+def test_the_message_about_an_item(items, message):
+    """It says which items the engine documents, or what is nearly right."""
+    assert check({"_type": "choice", "_value": items})[0][3] == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "ending"),
+    [
+        ("choice", 5, "an array, not a number; put it in brackets"),
+        ("choice", 0.5, "not a number with a decimal point; put it in brackets"),
+        ("choice", True, "not a boolean; put it in brackets"),
+        ("choice", "a", "an array, not a string"),
+        ("uniform", 5, "an array [low, high], not a number"),
+        ("uniform", " [1, 2]", "not a string; write the array itself, not a string that contains it"),
+    ],
+)
+def test_the_message_about_a_value_that_is_no_array(kind, value, ending):
+    assert message({"_type": kind, "_value": value}).endswith(ending)
+
+
 def test_other_members_have_no_effect():
     """Each other member of an entry is warned about, beside what is wrong with the entry itself."""
     spec = {"a": 1, "_type": "choice", "b/c": 2, "_value": []}
@@ -345,6 +405,8 @@ NESTED = {"_name": "n", "y": {"_type": "uniform", "_value": [2, 1]}}
         ([True, True], ["repeated /_value/1", "boolean /_value/0", "boolean /_value/1"]),
         ([None, None], ["choice /_value/0", "choice /_value/1"]),
         ([[1], 3, 3], ["repeated /_value/2", "choice /_value/0"]),
+        ([[1, 2]], ["choice /_value/0"]),
+        ([None], ["bounds /_value", "choice /_value/0"]),
     ],
 )
 def test_items_of_a_choice(items, found):
@@ -396,6 +458,8 @@ def test_bounds_are_numbers(kind, value, found):
         ("quniform", [0, 1, "one"], "q must be a number, not a string"),
         ("uniform", [0, True], "high must be a number, not a boolean"),
         ("randint", ["1.5", 2], "low must be an integer, not a string"),
+        ("randint", ["1,5", 2], "low must be an integer, not a string"),
+        ("uniform", ["1,5", 2], "low must be a number, not a string; write 1.5 without quotes"),
         ("randint", ["1.0", 2], "low must be an integer, not a string; remove the quotes"),
         ("randint", [None, 1], "low must be an integer, not null"),
         ("randint", [0, 1.5], "high must be an integer"),
@@ -469,8 +533,10 @@ def test_the_message_about_a_bound_names_it(kind, value, text):
         ("loguniform", [5e-324, 1.7e308], "", ""),
         ("lognormal", [710, 1], "bounds! /_value", "mu is the logarithm of the values, not a value"),
         ("lognormal", [700, 1], "", ""),
+        ("lognormal", [709.782712893384, 1], "", ""),
         ("randint", [0, 10**19], "bounds! /_value", "cannot compute with numbers this large"),
         ("randint", [-(2**62), 2**62], "", ""),
+        ("randint", [-(2**63), 2**62], "bounds! /_value", "cannot compute with numbers this large"),
     ],
 )
 def test_bounds_and_steps(kind, value, found, words):
