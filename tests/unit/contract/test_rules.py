@@ -1270,6 +1270,10 @@ SUGGESTIONS = [
     ),
     (("/guard", {"maxHours": 10**350}), "fits into a double; the largest is about 1.8e308"),
     (
+        (c("metric_config/metric_dict/score"), "minimize"),
+        "not a string; write 1 here, and the direction as optimize_mode of the tuner",
+    ),
+    (
         (c("metric_config/metric_dict/score"), "Maximize"),
         "not a string; write 1 here, and the direction as optimize_mode of the tuner",
     ),
@@ -1494,6 +1498,7 @@ def test_a_workspace_of_white_space_is_empty(text):
         ({"stop": {"experiment_id": "s"}}, ["unknown-member"]),
         ({"stop": {"experimentId": None, "key": "k"}}, ["unknown-member"]),
         ({"stop": {"experimentId": None}}, ["stop.target"]),
+        ({"stop": {"experimentId": None, "idempotencyKey": None}}, ["stop.target"]),
         ({"stop": {"experimentId": "s", "idempotencyKey": "k", "x": 1}}, ["stop.target", "unknown-member"]),
         ({"stop": None, "experiment": None}, ["required"]),
     ],
