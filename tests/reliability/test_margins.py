@@ -208,7 +208,7 @@ class AtTheMargins(Schedules):
     plainly = killed = overtaken = the_store_breaks = something_breaks = another_answers = None
     a_create_arrives_late = successors_come_while_a_create_is_late = a_call_is_slow = (
         dead_letters_are_redriven
-    ) = an_experiment_is_created_without_an_id = None
+    ) = an_experiment_is_created_without_an_id = an_instance_is_frozen = a_frozen_instance_goes_on = None
 
     @rule()
     def begin(self):

@@ -20,6 +20,7 @@ At the end everything that broke is repaired, dead letters are redriven, and eve
 import contextlib
 import functools
 import json
+import threading
 from collections import Counter
 from dataclasses import replace
 from typing import ClassVar
@@ -162,6 +163,39 @@ class Store:
         return self._call("replace", record, expected)
 
 
+class Frozen:
+    """A delivery that stands still at a point, in a thread of its own, until it is thawed. One thread runs at a time.
+
+    `deliver` is called with what freezes it. It may end before that is called.
+    """
+
+    def __init__(self, deliver):
+        self._deliver = deliver
+        self._frozen, self._thawed = threading.Semaphore(0), threading.Semaphore(0)
+        self._error = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._frozen.acquire()
+
+    def _run(self):
+        try:
+            self._deliver(self._freeze)
+        except Exception as exc:  # noqa: BLE001 - raised again by `thaw`
+            self._error = exc
+        self._frozen.release()
+
+    def _freeze(self):
+        self._frozen.release()
+        self._thawed.acquire()
+
+    def thaw(self):
+        """Let the delivery go on to its end."""
+        self._thawed.release()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
 class Schedules:
     """Instances whose clocks are up to `skew` seconds apart, which is what `settings` allow for."""
 
@@ -226,6 +260,8 @@ class Schedules:
         cloud.behaviour.throttled_nonce = throttled_nonce
         self.queue = cloud.queues.get(QUEUE)
         self.dead = cloud.queues.get(DEAD_LETTER_QUEUE)
+        self.frozen = []
+        self.watched = {}
         self.versions = 2
         # Otherwise a search cannot correct an operator who errs.
         self.lists_plainly = listing is None
@@ -298,6 +334,9 @@ class Schedules:
         if not received:
             return
         messages = [message for _, message in received]
+        self.watched |= {
+            message.message_id: message.body for queue, message in received if queue.name == WATCH_QUEUE
+        }
         event = smq_stream_event({message.message_id: message.body for message in messages})
         if points is not None:
             points.event = event
@@ -333,6 +372,16 @@ class Schedules:
 
         points = Points(at, others_run)
         self.deliver(count, instance, points)
+
+    @rule(count=integers(1, 3), at=integers(1, 24), offset=OFFSETS)
+    def an_instance_is_frozen(self, count, at, offset):
+        # Of the first version, because what the second one changes is changed for all.
+        self.frozen.append(Frozen(lambda freeze: self.deliver(count, (offset, 1), Points(at, freeze))))
+
+    @rule(index=integers(0, 2))
+    def a_frozen_instance_goes_on(self, index):
+        if self.frozen:
+            self.frozen.pop(index % len(self.frozen)).thaw()
 
     @rule(count=integers(1, 5), at=integers(1, 40), instance=INSTANCES, offset=OFFSETS)
     def a_clock_is_set(self, count, at, instance, offset):
@@ -569,11 +618,15 @@ class Schedules:
         for _ in range(12):
             self.world.later(REPAIRED_EVERY)
             self.redrive()
+            if self.frozen:
+                self.frozen.pop().thaw()
             # Each delivery that was not acknowledged may have left a copy of its message.
             for _ in range(8 + sum(len(queue.messages) for queue in self.queues) // 5):
                 self.deliver(5, (0.0, 1))
-            if not any(queue.messages for queue in (*self.queues, self.dead)):
+            if not self.frozen and not any(queue.messages for queue in (*self.queues, self.dead)):
                 break
+        for frozen in self.frozen:
+            frozen.thaw()
         assert [queue.messages for queue in self.queues] == [[] for _ in self.queues]
         assert self.dead.messages == []
         self.check()
@@ -693,11 +746,24 @@ class Followed(Schedules):
     def check(self):
         self.world.history.watched = True
         super().check()
+        self.deliver_watch_messages_after_the_retention()
         answered = {event["data"].get("messageId") for event in self.world.events}
         assert set(self.stops) <= answered
         deleted = {made.experiment_id for made in self.world.cloud.experiments if made.deleted}
         results = [event["data"] for event in self.world.events if event["type"].endswith("finished.v1")]
         assert {data["experimentId"] for data in results if data["status"] == "DELETED"} <= deleted
+
+    def deliver_watch_messages_after_the_retention(self):
+        """Deliver them once more, with all experiments deleted: they announce nothing."""
+        deleted, events = [made.deleted for made in self.world.cloud.experiments], len(self.world.events)
+        for made in self.world.cloud.experiments:
+            made.deleted = True
+        self.world.later(40 * 86_400)
+        if self.watched:
+            self.run(smq_stream_event(self.watched), (0.0, 1))
+        assert len(self.world.events) == events
+        for made, was_deleted in zip(self.world.cloud.experiments, deleted, strict=True):
+            made.deleted = was_deleted
 
 
 class FarApart(Schedules):
