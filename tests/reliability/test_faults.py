@@ -5,6 +5,8 @@ service's own refusal, in its form and with its code, proves that it did not act
 may be that of a proxy which had passed the request on.
 """
 
+import contextlib
+
 import pytest
 
 from alilocal.tablestore.model import STRING
@@ -16,9 +18,10 @@ from hpoq.function import EventFailed
 from hpoq.testing import smq_event, smq_stream_event
 from hpoq.testing.events import encode_body
 from support.budget import sample_by_default
+from support.calls import raising_at_call
 from support.deployment import CONTEXT, QUEUE
 from support.request import request
-from support.world import CallTimes
+from support.world import CallTimes, World
 
 THROTTLING = sorted(code for code, kind in documented_codes().items() if kind is Throttled)
 CREATE, LIST = "CreateHpoExperiment", "ListHpoExperiments"
@@ -311,3 +314,24 @@ def test_a_record_of_a_later_version_is_left_alone(world):
     assert world.deliver(EVENT, HPOQ_STORE=store)[0]["outcome"] == "retry"
     assert table.rows[(derive_key("smq", "M1"),)]["body"] == '{"v": 2}'
     assert world.cloud.experiments == []
+
+
+@pytest.mark.in_ci
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, KeyboardInterrupt])
+def test_an_error_of_the_machine_at_any_moment(error):
+    """Whatever is raised in whichever function, and although the instance goes on: one experiment, one event."""
+    raised, number = ["in the first"], 1
+    while raised:
+        with World(seed=1) as world:
+            world.fail_create("reset", when="after")
+            function = world.function(HPOQ_CONCURRENCY="1", HPOQ_MAX_ATTEMPTS="3")
+            with raising_at_call(number, error) as raised, contextlib.suppress(EventFailed, error):
+                function.handle(EVENT, CONTEXT)
+            for _ in range(3):
+                world.later(400)
+                with contextlib.suppress(EventFailed):
+                    function.handle(EVENT, CONTEXT)
+            assert len(world.cloud.experiments) == 1, raised
+            assert {event["type"].split(".")[-2] for event in world.events} == {"created"}, raised
+            assert world.broken() == [], raised
+        number += 37

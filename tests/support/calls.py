@@ -1,11 +1,13 @@
-"""Count the functions of hpoq and fcruntime that are entered, which is the same on every machine."""
+"""Count the functions of hpoq and fcruntime that are entered, or raise in one: the same on every machine."""
 
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -43,3 +45,32 @@ def count_calls(work: Callable[[], object]) -> Counter[str]:
         if collects:
             gc.enable()
     return counts
+
+
+@contextmanager
+def raising_at_call(number: int, error: type[BaseException]) -> Iterator[list[str]]:
+    """Raise `error` when, within the context, this thread enters a function for the time `number`.
+
+    Yields a list that has the name of the function from then on. Generators do not count: what is raised in one that
+    is only closed is ignored.
+    """
+    raised: list[str] = []
+    entered = 0
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal entered
+        code = frame.f_code
+        if event != "call" or code.co_flags & inspect.CO_GENERATOR:
+            return
+        if code.co_filename.startswith(_PACKAGES) and not code.co_filename.startswith(_NOT_DEPLOYED):
+            entered += 1
+            if entered == number:
+                raised.append(f"{code.co_filename}:{code.co_name}")
+                raise error
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield raised
+    finally:
+        sys.setprofile(before)
