@@ -48,17 +48,7 @@ class RetryPolicy:
 
 
 class Retries:
-    """The tries of one call.
-
-    A loop in the caller's own function, instead of a function that calls back, keeps the stack of a call short:
-
-        retries = policy.start(budget, TRANSIENT)
-        while True:
-            try:
-                return send()
-            except CallError as error:
-                retries.wait_or_raise(error)
-    """
+    """The tries of one call. The caller loops itself, as `ServiceClient._call` does: that keeps the stack short."""
 
     def __init__(self, policy: RetryPolicy, budget: Budget, retry_on: Errors) -> None:
         self._policy = policy
