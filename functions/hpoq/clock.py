@@ -68,8 +68,6 @@ class Budget:
     whichever comes first. Two ends are needed because the monotonic clock may stand still while a machine is
     suspended, and because a lease ends by the wall clock. With fewer than `least_seconds` left a request is not
     begun, and no byte of it is sent.
-
-        queue.send(request, budget=Budget.lasting(10))
     """
 
     clock: Clock

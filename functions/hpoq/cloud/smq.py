@@ -46,10 +46,9 @@ def default_endpoint(account_id: str, region: str) -> str:
 class Smq(ServiceClient):
     """Sends messages to queues, and publishes them to topics.
 
-    Every method raises CallError, and with a `budget` returns or raises before it ends. Unless stated otherwise, a
-    call is repeated after Throttled, Unavailable and UnknownEnd. A repeated send may put a message into the queue
-    twice. That can happen at any time with a queue that delivers at least once, so consumers recognize a repeated
-    message by the event id or the key in its body.
+    Every method raises CallError, and with a `budget` returns or raises before it ends. Calls are repeated after
+    TRANSIENT errors, so a message may come twice, as with any queue that delivers at least once: consumers recognize
+    it by the event id or the key in its body.
     """
 
     service = SERVICE

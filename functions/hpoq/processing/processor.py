@@ -273,17 +273,14 @@ class Processor:
             return Refused(opening.record, intake.error)
         return adopted
 
-    def _refuse_forgery(self, claim: Record, intake: Watched) -> Result:
-        """Reject a watch message that no record confirms."""
-        delivery = replace(intake.delivery, shown_key=None)
-        forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
-        return self._conclude(Refused(claim, FORGED), forged)
-
     def _watch(self, claim: Record, intake: Watched) -> Result:
         """Check the experiment of a watch message. Only its id is taken from the message, which anybody can write."""
         asked, order = intake.order, self._follower.find_order(intake.order, claim)
         if order is None:
-            return self._refuse_forgery(claim, intake)
+            # Its event shows its own key, not that of the request which it names.
+            delivery = replace(intake.delivery, shown_key=None)
+            forged = Rejected(delivery, intake.envelope, FORGED, content=intake.envelope)
+            return self._conclude(Refused(claim, FORGED), forged)
         known = replace(claim, message_id=order.message_id)
         delivery = replace(intake.delivery, message_id=order.message_id)
         # Its trace differs only in a message that hpoq did not write.
