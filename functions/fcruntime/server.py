@@ -185,7 +185,8 @@ class RuntimeServer:
 
         def run(_event: bytes, given: object) -> object:
             found = cast("Hook", load(hook) if isinstance(hook, str) else hook)
-            found(given)
+            if hasattr(found(given), "__await__"):
+                raise TypeError("the hook is a coroutine function, which FC does not run")
             return ""
 
         return self._calls.run_call(

@@ -11,6 +11,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
+def check_invoke(invoke: object) -> None:
+    """Raise ValueError for a coroutine function, of which nothing would run, and whose result is not a failure."""
+    import inspect
+
+    if inspect.iscoroutinefunction(invoke) or inspect.iscoroutinefunction(type(invoke).__call__):
+        raise ValueError("invoke must not be a coroutine function: pass one that calls asyncio.run")
+
+
 @dataclass(frozen=True)
 class Delivery:
     """One call of the function. `error` is the name of an exception's type, or FC's error type.

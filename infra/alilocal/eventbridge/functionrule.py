@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alilocal.cloud import Cloud
+from alilocal.core.delivery import check_invoke
 from alilocal.core.http import ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.retry import RetryStrategy, delay_after
@@ -52,6 +53,7 @@ class FunctionRule(Watcher):
         dead_letter_queue: str | None = None,
     ) -> None:
         check_choice("retry", retry, RetryStrategy)
+        check_invoke(invoke)
         if dead_letter_queue is not None:
             cloud.queues.get(dead_letter_queue)
         super().__init__(cloud.changed, cloud.clock)

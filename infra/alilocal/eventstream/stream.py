@@ -18,7 +18,7 @@ from typing import Protocol
 
 from alilocal.cloud import Cloud
 from alilocal.core.clock import monotonic
-from alilocal.core.delivery import Delivery
+from alilocal.core.delivery import Delivery, check_invoke
 from alilocal.core.http import ServiceError
 from alilocal.core.retry import RetryStrategy, delay_after
 from alilocal.core.switches import check_choice
@@ -410,6 +410,7 @@ def _check_words(retry: str, mode: str, event_schema: str) -> None:
 
 def _choose_call(invoke: Invoke | Triggered, *, asynchronous: bool) -> Invoke:
     """Return the callable that delivers an event: `invoke` itself, or a method of a function of the cloud."""
+    check_invoke(invoke)
     if callable(invoke):
         if asynchronous:
             raise ValueError("only a function of the cloud can be called asynchronously")

@@ -126,7 +126,9 @@ class Runtime:
             if kind == "invoke":
                 body, error = _render(self._load(self._settings["handler"])(event, context)), None
             else:
-                self._load(self._settings["initializer" if kind == "initialize" else kind])(context)
+                hook = self._load(self._settings["initializer" if kind == "initialize" else kind])
+                if hasattr(hook(context), "__await__"):
+                    raise TypeError("the hook is a coroutine function")
                 body, error = b"", None
         except LoadError as exc:
             body, error = _load_error(exc), "UnhandledInvocationError"

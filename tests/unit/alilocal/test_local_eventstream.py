@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from functools import partial
 
 import pytest
 
 import alilocal
 from alilocal.core.http import ServiceError
 from alilocal.core.retry import delay_after
+from alilocal.eventbridge.functionrule import FunctionRule
 from alilocal.eventstream import EventStream
 
 BODY = '{"text":"käse"}'
@@ -336,6 +338,23 @@ def test_invalid_streams_are_refused(cloud, queue):
     ):
         with pytest.raises(ValueError, match=r"at least|at most|tolerance|is not one of"):
             EventStream(cloud, queue="q", invoke=Function(), **wrong)
+
+
+def test_a_coroutine_function_is_refused(cloud, queue):
+    """Its call would return at once, and the messages would be deleted although nothing has run."""
+
+    async def run(event):
+        return True
+
+    class Runner:
+        async def __call__(self, event):
+            return True
+
+    for invoke in (run, partial(run), Runner()):
+        with pytest.raises(ValueError, match="coroutine"):
+            EventStream(cloud, queue="q", invoke=invoke)
+        with pytest.raises(ValueError, match="coroutine"):
+            FunctionRule(cloud, "call", invoke=invoke)
 
 
 def test_a_message_shown_by_hand_is_not_kept_waiting(cloud, queue):

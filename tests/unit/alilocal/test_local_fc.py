@@ -45,6 +45,10 @@ def pre_stop(context):
     open(os.environ["MARK"], "a").write("stopped\\n")
 
 
+async def initialize_later(context):
+    pass
+
+
 def broken_initialize(context):
     raise RuntimeError("not today")
 
@@ -401,11 +405,14 @@ def test_hooks_run_around_the_life_of_an_instance(create, tmp_path):
 
 
 def test_an_initializer_that_fails_fails_the_call(create):
+    """The next call gets another instance. A coroutine function fails, as nothing would run it."""
     function = create(initializer="index.broken_initialize")
     for _ in range(2):
         result = ask(function)
         assert (result.error_type, result.cold) == ("InitializationError", True)
         assert json.loads(result.body)["errorMessage"] == "not today"
+    waiting = create(name="g", initializer="index.initialize_later")
+    assert "coroutine" in json.loads(ask(waiting).body)["errorMessage"]
 
 
 def test_the_log_of_a_failed_initializer_shows_its_error_only(create):

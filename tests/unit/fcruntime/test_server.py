@@ -200,6 +200,19 @@ def test_an_initializer_that_fails_is_reported(start):
     assert (read_status(answer), answer.json()["errorMessage"]) == ((500, "404"), "not today")
 
 
+def test_a_hook_that_is_a_coroutine_function_fails(start):
+    """It would not run, and everything would look as if it had."""
+
+    async def initialize():
+        pass
+
+    with contextlib.closing(initialize()) as running:
+        url, _ = start(lambda event, context: None, initialize=lambda context: running)
+        answer = requests.post(f"{url}/initialize", timeout=60)
+    assert read_status(answer) == (500, "404")
+    assert "coroutine" in answer.json()["errorMessage"]
+
+
 def test_health_and_unknown_paths(start):
     """The health check succeeds; unknown paths and methods are errors."""
     url, _ = start(lambda event, context: None)
