@@ -304,7 +304,12 @@ class OpenTelemetry:
         if self._breaker.is_open() or not self._sending.acquire(blocking=False):
             return
         run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(self._send,), name="hpoq-telemetry", daemon=True).start()
+        thread = threading.Thread(target=run, args=(self._send,), name="hpoq-telemetry", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._sending.release()
+            raise
         if self._sending.acquire(timeout=max(0.0, seconds)):
             self._sending.release()
         else:

@@ -125,7 +125,12 @@ class _Lanes:
             lane.append((self._added, intake))
         self._added += 1
         if is_new:
-            self._workers.append(self._pool.submit(contextvars.copy_context().run, self._work, key))
+            run = contextvars.copy_context().run
+            try:
+                self._workers.append(self._pool.submit(run, self._work, key))
+            except RuntimeError:
+                # No more threads can be started. The pool has the work all the same, but perhaps no thread for it.
+                run(self._work, key)
 
     def _work(self, key: str) -> None:
         while (waiting := self._next(key)) is not None:
@@ -134,10 +139,10 @@ class _Lanes:
 
     def _next(self, key: str) -> tuple[int, Intake] | None:
         with self._lock:
-            lane = self._waiting[key]
+            lane = self._waiting.get(key)
             if lane:
                 return lane.popleft()
-            del self._waiting[key]
+            self._waiting.pop(key, None)
             return None
 
     def results(self) -> list[Result]:

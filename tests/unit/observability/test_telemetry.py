@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import opentelemetry.semconv
 import pytest
@@ -548,6 +549,21 @@ def test_what_flushing_raises_is_logged(deployed, function, monkeypatch):
     exporter.flush(60)
     (line,) = deployed.lines("telemetry.failed")
     assert line["error"] == "ZeroDivisionError"
+
+
+def test_telemetry_goes_on_after_a_thread_could_not_be_started(function, monkeypatch):
+    exporter, sent = function._telemetry._exporter, []
+    monkeypatch.setattr(exporter, "_meters", SimpleNamespace(force_flush=lambda: sent.append(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_to_start)
+        with pytest.raises(RuntimeError):
+            exporter.flush(60)
+    exporter.flush(60)
+    assert sent == [1]
+
+
+def refuse_to_start(_thread):
+    raise RuntimeError("can't start new thread")
 
 
 def test_without_the_extra_the_setting_says_what_is_missing(monkeypatch):

@@ -73,6 +73,23 @@ def test_what_processing_raises_fails_the_event_as_it_is(concurrency):
         run(divide, clock, limits(clock), concurrency, [intake("1"), intake("2")])
 
 
+@pytest.mark.parametrize("most", [0, 1])
+def test_without_threads_messages_are_processed_one_by_one(most, monkeypatch):
+    """An instance that can start no thread must not fail each event that it gets, at once."""
+    clock, start, started = FakeClock(), threading.Thread.start, []
+
+    def start_few(thread):
+        if len(started) >= most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    items = [intake(str(n % 5), str(n)) for n in range(20)]
+    results = run(done, clock, limits(clock), 8, items)
+    assert [result.message_id for _, result in results] == [item.delivery.message_id for item in items]
+
+
 def ready(key, kind="smq", **members):
     """Return the intake of a request that a message of `kind` brings."""
     body = json.dumps({**make_document(key), **members}).encode()
