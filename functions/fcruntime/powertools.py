@@ -23,7 +23,6 @@ from typing import Any, TypeAlias, get_args, overload
 from fcruntime.awslambda import LambdaContext, SqsEvent, lambda_context, read_service, sqs_event
 from fcruntime.batch import BatchFailed, Policy, settle
 from fcruntime.context import Invocation
-from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonValue
 from fcruntime.lambdahttp import complete_answer, complete_event
 from fcruntime.triggers.decode import UnsupportedCall
@@ -100,8 +99,9 @@ def lambda_handler(
         check_source(source)
     if policy == "requeue" and requeue is None:
         raise ValueError('policy="requeue" needs the argument requeue: a function that sends a message back')
-    options = _Options(policy, requeue, source, nullcontext() if concurrent else _one_at_a_time)
-    return functools.partial(_wrap, options) if handler is None else _wrap(options, handler)
+    turn = nullcontext() if concurrent else _one_at_a_time
+    wrap = functools.partial(_wrap, policy=policy, requeue=requeue, source=source, turn=turn)
+    return wrap if handler is None else wrap(handler)
 
 
 @overload
@@ -192,35 +192,34 @@ class _NoDynamoDB:
         )
 
 
-@dataclass(frozen=True)
-class _Options:
-    policy: Policy
-    requeue: Requeue | None
-    source: Kind | None
-    turn: AbstractContextManager[object]
-
-
-def _wrap(options: _Options, handler: LambdaHandler) -> FcHandler:
+def _wrap(
+    handler: LambdaHandler,
+    *,
+    policy: Policy,
+    requeue: Requeue | None,
+    source: Kind | None,
+    turn: AbstractContextManager[object],
+) -> FcHandler:
     # A function and not a callable object, because the decorators of Powertools require one.
     @functools.wraps(handler)
     def function(event: bytes, context: object) -> object:
-        records = sqs_event(event, context, source=options.source)
+        records = sqs_event(event, context, source=source)
         is_triggered = any(one.kind not in _CALLS for one in records.messages.values())
         made = lambda_context(context, is_triggered=is_triggered)
         total = len(records.messages) + len(records.unreadable)
         if not records.messages:
             failed: list[Message | None] = [None] * total
-            settle(failed, total, options.policy, reasons=_explain_failures(failed, records))
+            settle(failed, total, policy, reasons=_explain_failures(failed, records))
             return {"batchItemFailures": []}
         try:
-            with options.turn, _set_environment(made):
+            with turn, _set_environment(made):
                 result = _call(handler, records.event, made)
         except Exception as exc:
-            if options.policy != "requeue" or not _reports_total_failure(exc):
+            if policy != "requeue" or not _reports_total_failure(exc):
                 raise
             result = {"batchItemFailures": [{"itemIdentifier": one} for one in records.messages]}
         failed = _find_failures(result, records)
-        settle(failed, total, options.policy, options.requeue, reasons=_explain_failures(failed, records))
+        settle(failed, total, policy, requeue, reasons=_explain_failures(failed, records))
         return result
 
     return function

@@ -115,7 +115,7 @@ class _Lanes:
 
     def add(self, intake: Intake) -> None:
         """Queue a message behind those of its key that were added before."""
-        keys = (isinstance(intake, Stop) and intake.about) or (intake.delivery.key,)
+        keys = intake.about if isinstance(intake, Stop) and intake.about else (intake.delivery.key,)
         with self._lock:
             key = next((one for one in keys if one in self._waiting), keys[0])
             lane = self._waiting.get(key)
