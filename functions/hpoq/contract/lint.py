@@ -29,6 +29,10 @@ from hpoq.contract.finding import (
 from hpoq.contract.jsontext import pointer_to
 from hpoq.contract.search_space import is_level, names_in
 
+CONFIG = "/experiment/HpoExperimentConfiguration"
+"""The pointer to the configuration."""
+_PLATFORM, _METRIC = f"{CONFIG}/platform_config", f"{CONFIG}/metric_config"
+_RUN, _SPACE = f"{CONFIG}/yml_config", f"{CONFIG}/search_space"
 _PLATFORMS = {
     "dlc": "dlc_config",
     "maxcompute": "odps_config",
@@ -163,25 +167,25 @@ _NEARLY_TIME = r"([0-9]|[01][0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?"
 _filtering_warnings = threading.Lock()
 
 
-def lint(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
-    """Yield every warning about `config`, which is at the pointer `at`."""
-    yield from _check_platform(config, at, hints)
-    yield from _check_commands(config, at)
-    yield from _check_credentials(config, at)
-    yield from _check_storage(config, at)
-    yield from _check_metric(config, at)
-    yield from _check_placeholders(config, at, hints)
-    yield from _check_tuner(config, at, hints)
-    yield from _check_direction(config, at)
-    yield from _check_run(config, at, hints)
-    yield from _check_schedule(config, at)
-    yield from _check_monitor(config, at)
-    yield from _check_undocumented(config, at)
+def lint(config: JsonObject, hints: Hints) -> Iterator[Finding]:
+    """Yield every warning about a configuration."""
+    yield from _check_platform(config, hints)
+    yield from _check_commands(config)
+    yield from _check_credentials(config)
+    yield from _check_storage(config)
+    yield from _check_metric(config)
+    yield from _check_placeholders(config, hints)
+    yield from _check_tuner(config, hints)
+    yield from _check_direction(config)
+    yield from _check_run(config, hints)
+    yield from _check_schedule(config)
+    yield from _check_monitor(config)
+    yield from _check_undocumented(config)
 
 
-def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_platform(config: JsonObject, hints: Hints) -> Iterator[Finding]:
     name = get_string(config, "platform_config", "name")
-    place = f"{at}/platform_config/name"
+    place = f"{_PLATFORM}/name"
     if isinstance(get_member(config, "platform_config", "name"), str) and name.lower() not in _PLATFORMS:
         what = "unknown platform; PAI documents DLC, MaxCompute and paiflow"
         meant = _FORMER_NAMES.get(name.lower(), name)
@@ -195,22 +199,20 @@ def _check_platform(config: JsonObject, at: str, hints: Hints) -> Iterator[Findi
     elif wanted and isinstance(held, dict):
         for needed in _NEEDED[name.lower()]:
             if all(held.get(one) is None for one in needed):
-                yield absence(f"{at}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
+                yield absence(f"{CONFIG}/{wanted}", "platform.config", f"{name} usually needs {needed[0]}")
     if get_member(config, "platform_config", "cmd") == []:
-        yield warning(
-            f"{at}/platform_config/cmd", "platform.command", "no command, so there is nothing to run"
-        )
+        yield warning(f"{_PLATFORM}/cmd", "platform.command", "no command, so there is nothing to run")
     resume = get_member(config, "platform_config", "resume")
     if isinstance(resume, str) and resume not in ("0", "1"):
-        yield warning(f"{at}/platform_config/resume", "platform.resume", 'must be "0" or "1" (resume)')
+        yield warning(f"{_PLATFORM}/resume", "platform.resume", 'must be "0" or "1" (resume)')
 
 
-def _check_commands(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_commands(config: JsonObject) -> Iterator[Finding]:
     name = get_string(config, "platform_config", "name")
     if name.lower() not in _PLATFORMS:
         return
     for index, command in get_strings(config, "platform_config", "cmd"):
-        place = f"{at}/platform_config/cmd/{index}"
+        place = f"{_PLATFORM}/cmd/{index}"
         if not command.isascii() and (
             odd := re.search(_TYPOGRAPHIC, re.sub(_IN_QUOTES, _keep_code, command))
         ):
@@ -241,15 +243,17 @@ def _describe_typographic(character: str) -> str:
     return "a typographic dash" if is_dash else "a special space or an invisible character"
 
 
-def _check_credentials(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_credentials(config: JsonObject) -> Iterator[Finding]:
     for name, (key_id, secret) in ACCESS_KEYS.items():
         held = config.get(name)
         if isinstance(held, dict) and (held.get(key_id) is None) != (held.get(secret) is None):
             missing = key_id if held.get(key_id) is None else secret
-            yield absence(f"{at}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing")
+            yield absence(
+                f"{CONFIG}/{name}", "credentials.pair", f"incomplete key pair: {missing} is missing"
+            )
 
 
-def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_storage(config: JsonObject) -> Iterator[Finding]:
     sources = get_strings(config, "metric_config", "metric_source")
     files = get_strings(config, "params_config", "params_src_dst_filepath")
     outputs = config.get("output_config")
@@ -259,29 +263,30 @@ def _check_storage(config: JsonObject, at: str) -> Iterator[Finding]:
     ]
     is_used = any(isinstance(path, str) and "oss://" in path for path in paths)
     if is_used and config.get("oss_config") is None:
-        yield absence(at, "storage.oss", "oss:// paths usually need oss_config")
+        yield absence(CONFIG, "storage.oss", "oss:// paths usually need oss_config")
 
 
-def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
-    at = f"{at}/metric_config"
+def _check_metric(config: JsonObject) -> Iterator[Finding]:
     kind = get_string(config, "metric_config", "metric_type")
     weights = get_member(config, "metric_config", "metric_dict")
     if weights == {}:
-        yield warning(f"{at}/metric_dict", "metric.empty", "no metric, so there is nothing to optimize")
+        yield warning(f"{_METRIC}/metric_dict", "metric.empty", "no metric, so there is nothing to optimize")
     elif isinstance(weights, dict) and [*weights.values()].count(0) == len(weights):
         what = "every weight is 0, so all trials are equally good"
-        yield warning(f"{at}/metric_dict", "metric.empty", what)
+        yield warning(f"{_METRIC}/metric_dict", "metric.empty", what)
     if kind == "table" and config.get("odps_config") is None:
-        yield absence(f"{at}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config")
+        yield absence(
+            f"{_METRIC}/metric_type", "metric-type.odps", "metric_type table usually needs odps_config"
+        )
     if isinstance(weights, dict) and kind in ("stdout", "summary", "table", "json"):
-        yield from _check_patterns(weights, at) if kind == "stdout" else _check_names(weights, at)
+        yield from _check_patterns(weights) if kind == "stdout" else _check_names(weights)
     if kind != "stdout":
         return
     commands = get_member(config, "platform_config", "cmd")
     for index, source in get_strings(config, "metric_config", "metric_source"):
         named = re.fullmatch(_COMMAND, source)
         number, role = named.groups() if named else ("", None)
-        place = f"{at}/metric_source/{index}"
+        place = f"{_METRIC}/metric_source/{index}"
         if number and commands and isinstance(commands, list) and not 1 <= int(number[:9]) <= len(commands):
             count = "is 1 command" if len(commands) == 1 else f"are {len(commands)} commands"
             yield warning(place, "metric-source.command", f"there {count}, counted from cmd1")
@@ -292,23 +297,25 @@ def _check_metric(config: JsonObject, at: str) -> Iterator[Finding]:
             yield warning(place, "metric-source.command", what)
 
 
-def _check_names(weights: JsonObject, at: str) -> Iterator[Finding]:
+def _check_names(weights: JsonObject) -> Iterator[Finding]:
     """Warn about the patterns of `stdout` among the metrics of another type, which match nothing there."""
     for name in weights:
         if not name.strip():
-            yield warning(f"{at}/metric_dict{pointer_to(name)}", "metric.empty", "a metric without a name")
+            yield warning(
+                f"{_METRIC}/metric_dict{pointer_to(name)}", "metric.empty", "a metric without a name"
+            )
         if re.search(_GROUP, name[:_LONGEST_PATTERN]):
             what = "a regular expression, which only metric_type stdout uses; write the name of the metric"
-            yield warning(f"{at}/metric_dict{pointer_to(name)}", "metric.pattern", what)
+            yield warning(f"{_METRIC}/metric_dict{pointer_to(name)}", "metric.pattern", what)
 
 
-def _check_patterns(weights: JsonObject, at: str) -> Iterator[Finding]:
+def _check_patterns(weights: JsonObject) -> Iterator[Finding]:
     room = _MOST_PATTERN_TEXT
     for pattern in weights:
         room -= len(pattern) if len(pattern) <= _LONGEST_PATTERN else 0
         problem = _find_pattern_problem(pattern) if room >= 0 else None
         if problem:
-            yield warning(f"{at}/metric_dict{pointer_to(pattern)}", "metric.pattern", problem)
+            yield warning(f"{_METRIC}/metric_dict{pointer_to(pattern)}", "metric.pattern", problem)
 
 
 @lru_cache(maxsize=64)
@@ -352,7 +359,7 @@ def _drop_caseless(flags: re.Match[str]) -> str:
     return f"(?{flags[1].replace('i', '') or 'u'}"
 
 
-def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_placeholders(config: JsonObject, hints: Hints) -> Iterator[Finding]:
     written = get_object(config, "platform_config").get("cmd")
     commands = written if isinstance(written, list) else []
     found = [
@@ -371,9 +378,9 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
         escaped = re.search(_ESCAPED, command)
         if escaped and escaped[0][1:] in (defined | _BUILT_IN):
             what = f"{escaped[0][:60]} becomes a $ and the value; write {escaped[0][1:60]}"
-            yield warning(f"{at}/platform_config/cmd/{index}", "placeholder.form", what)
+            yield warning(f"{_PLATFORM}/cmd/{index}", "placeholder.form", what)
         for name in sorted(names - defined - _BUILT_IN):
-            place = f"{at}/platform_config/cmd/{index}"
+            place = f"{_PLATFORM}/cmd/{index}"
             what = f"{name[:60]} is not in search_space; it is not replaced"
             known = (
                 one[2:-1] for one in chain(names_in(space), _BUILT_IN) if re.fullmatch(_PLACEHOLDER, one)
@@ -383,20 +390,20 @@ def _check_placeholders(config: JsonObject, at: str, hints: Hints) -> Iterator[F
             used.update(re.findall(_PLACEHOLDER, hint))
             finding = warning(place, "placeholder.undefined", what + hint)
             yield replace(finding, is_absence=config.get("search_space") is None)
-    for finding in _check_other_forms(config, defined, at):
+    for finding in _check_other_forms(config, defined):
         used.update(re.findall(_PLACEHOLDER, finding.violation.message.partition("did you mean ")[2]))
         yield finding
     # Unless every command can be read, nothing is known about the use of names.
     is_read = bool(found) and len(found) == len(commands)
     if config.get("params_config") is not None or used & _EVERYTHING or not is_read:
         used.update(space)
-    yield from _check_parameters(space, used, f"{at}/search_space")
+    yield from _check_parameters(space, used)
 
 
-def _check_parameters(space: JsonObject, used: Container[str], at: str) -> Iterator[Finding]:
+def _check_parameters(space: JsonObject, used: Container[str]) -> Iterator[Finding]:
     """Warn about parameters whose name replaces nothing that is meant, or is not among those `used`."""
     for name, spec in space.items():
-        place = f"{at}{pointer_to(name)}"
+        place = f"{_SPACE}{pointer_to(name)}"
         is_odd = not re.fullmatch(_PLACEHOLDER, name)
         if (is_odd or name not in used) and is_level(spec):
             continue  # it is no parameter, but has some
@@ -415,7 +422,7 @@ def _check_parameters(space: JsonObject, used: Container[str], at: str) -> Itera
             )
 
 
-def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterator[Finding]:
+def _check_other_forms(config: JsonObject, defined: set[str]) -> Iterator[Finding]:
     """Warn about $name, {name}, $(name), %name% and ${ name } in a command that does not have the defined ${name}."""
     for index, command in get_strings(config, "platform_config", "cmd"):
         seen = set(re.findall(_PLACEHOLDER, command))
@@ -425,12 +432,12 @@ def _check_other_forms(config: JsonObject, defined: set[str], at: str) -> Iterat
             meant = f"${{{next(filter(None, found.groups()))}}}"
             if meant in defined - seen and found[0] not in defined:
                 seen.add(meant)
-                place = f"{at}/platform_config/cmd/{index}"
+                place = f"{_PLATFORM}/cmd/{index}"
                 what = f"{found[0]} is not replaced; did you mean {meant}?"
                 yield warning(place, "placeholder.form", what)
 
 
-def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_direction(config: JsonObject) -> Iterator[Finding]:
     mode = get_member(config, "yml_config", "tuner", "class_args", "optimize_mode")
     if mode not in OPTIMIZE_MODES:
         return
@@ -446,55 +453,54 @@ def _check_direction(config: JsonObject, at: str) -> Iterator[Finding]:
         if wrong and not right:
             end = "maximized" if is_maximized else "minimized"
             what = f"{min(wrong)} is {end} by {mode} with the weight {str(weight)[:_MOST_DIGITS]}; change one of them"
-            yield warning(f"{at}/metric_config/metric_dict{pointer_to(name)}", "metric.direction", what)
+            yield warning(f"{_METRIC}/metric_dict{pointer_to(name)}", "metric.direction", what)
 
 
-def _check_tuner(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_tuner(config: JsonObject, hints: Hints) -> Iterator[Finding]:
     tuner = get_member(config, "yml_config", "tuner")
     given = get_string(tuner, "name")
     name = _ALIASES.get(given.lower(), given.lower())
     if name in _UNSUPPORTED_TYPES:
-        yield from _check_support(name, config, at)
+        yield from _check_support(name, config)
     if name in _KEEP_VALUES:
-        yield from _check_size(name, config, at)
-    at = f"{at}/yml_config"
+        yield from _check_size(name, config)
     arguments = get_object(tuner, "class_args")
     mode = arguments.get("optimize_mode")
     if not name and get_object(config, "yml_config"):
-        yield from _check_absence(tuner, at)
+        yield from _check_absence(tuner)
     elif name and name not in _ARGUMENTS:
         # Most classes of tuners have names that end like this.
         meant = given[: -len("tuner")] if name.endswith("tuner") else given
         what = f"unknown tuner; {_DOCUMENTED}{hints.suggest(meant, _TUNERS)}"
-        yield warning(f"{at}/tuner/name", "tuner.unknown", what)
+        yield warning(f"{_RUN}/tuner/name", "tuner.unknown", what)
     is_absent = mode is None and isinstance(get_member(tuner, "class_args"), (dict, type(None)))
     if name in _NEED_MODE and is_absent:
-        yield absence(f"{at}/tuner", "tuner.mode", f"{_NAMES[name]} needs optimize_mode")
+        yield absence(f"{_RUN}/tuner", "tuner.mode", f"{_NAMES[name]} needs optimize_mode")
     elif name in _OWN_MODES and is_absent:
         what = f"without optimize_mode {_OWN_MODES[name]}; set it to maximize or minimize"
-        yield absence(f"{at}/tuner", "tuner.mode", what)
+        yield absence(f"{_RUN}/tuner", "tuner.mode", what)
     if mode is not None and mode not in OPTIMIZE_MODES:
         what = _describe_modes(mode)
-        yield warning(f"{at}/tuner/class_args/optimize_mode", "optimize-mode", what)
+        yield warning(f"{_RUN}/tuner/class_args/optimize_mode", "optimize-mode", what)
     if name in _ARGUMENTS:
-        yield from _check_arguments(name, arguments, f"{at}/tuner/class_args", hints)
-    yield from _check_population(name, config, at)
-    yield from _check_assessor(config, mode, at)
+        yield from _check_arguments(name, arguments, hints)
+    yield from _check_population(name, config)
+    yield from _check_assessor(config, mode)
     if name == "pbt" and get_member(config, "yml_config", "assessor") is not None:
         what = "the engine allows no assessor together with PBT; remove it"
-        yield warning(f"{at}/assessor", "assessor.unknown", what)
+        yield warning(f"{_RUN}/assessor", "assessor.unknown", what)
 
 
-def _check_absence(tuner: JsonValue, at: str) -> Iterator[Finding]:
+def _check_absence(tuner: JsonValue) -> Iterator[Finding]:
     """Warn about a run without a tuner, or with one without a name; the models report one of the wrong type."""
     what = f"no tuner, which the engine requires; {_DOCUMENTED}"
     if tuner is None:
-        yield absence(at, "tuner.unknown", what)
+        yield absence(_RUN, "tuner.unknown", what)
     elif isinstance(tuner, dict) and tuner.get("name") in (None, ""):
-        yield absence(f"{at}/tuner", "tuner.unknown", what)
+        yield absence(f"{_RUN}/tuner", "tuner.unknown", what)
 
 
-def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_arguments(tuner: str, arguments: JsonObject, hints: Hints) -> Iterator[Finding]:
     known = {**_ARGUMENTS[tuner], "optimize_mode": None}
     for argument, value in arguments.items():
         wanted = known.get(argument)
@@ -516,12 +522,12 @@ def _check_arguments(tuner: str, arguments: JsonObject, at: str, hints: Hints) -
             what = problem
         else:
             if argument == "tpe_args":
-                yield from _check_tpe(value, f"{at}/tpe_args", hints)
+                yield from _check_tpe(value, hints)
             continue
-        yield warning(f"{at}{pointer_to(argument)}", "tuner.argument", what)
+        yield warning(f"{_RUN}/tuner/class_args{pointer_to(argument)}", "tuner.argument", what)
 
 
-def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_tpe(arguments: JsonValue, hints: Hints) -> Iterator[Finding]:
     for argument, value in get_object(arguments).items():
         wanted = _TPE_ARGUMENTS.get(argument)
         if wanted is None:
@@ -534,7 +540,7 @@ def _check_tpe(arguments: JsonValue, at: str, hints: Hints) -> Iterator[Finding]
             what = problem
         else:
             continue
-        yield warning(f"{at}{pointer_to(argument)}", "tuner.argument", what)
+        yield warning(f"{_RUN}/tuner/class_args/tpe_args{pointer_to(argument)}", "tuner.argument", what)
 
 
 def _find_limit(argument: str, value: JsonValue) -> str | None:
@@ -545,7 +551,7 @@ def _find_limit(argument: str, value: JsonValue) -> str | None:
     return f"the engine requires {f'at least {low}' if high is None else f'{low} to {high}'}"
 
 
-def _check_population(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_population(tuner: str, config: JsonObject) -> Iterator[Finding]:
     """Warn about more trials at once than Evolution has individuals for."""
     size = get_member(config, "yml_config", "tuner", "class_args", "population_size")
     size = _POPULATION if size is None else size
@@ -554,10 +560,10 @@ def _check_population(tuner: str, config: JsonObject, at: str) -> Iterator[Findi
     most = min((one for one in numbers if _is_number(one)), default=0)
     if tuner == "evolution" and type(size) is int and 0 < size < most:
         what = f"more than the population_size of Evolution, which is {size}"
-        yield warning(f"{at}/trial_concurrency", "run.concurrency", what)
+        yield warning(f"{_RUN}/trial_concurrency", "run.concurrency", what)
 
 
-def _check_size(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_size(tuner: str, config: JsonObject) -> Iterator[Finding]:
     """Warn about a randint of more values than the tuner can keep in memory."""
     trials = get_member(config, "yml_config", "max_trial_number")
     if tuner == "tpe" and _is_number(trials) and trials <= _STARTUP_TRIALS:
@@ -570,13 +576,13 @@ def _check_size(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
         # Their difference may be one of an integer that is too large and a float, which Python cannot compute.
         if _is_number(low) and _is_number(high) and high > low + _MOST_VALUES:
             what = f"{_NAMES[tuner]} needs memory for each value of a randint; write quniform with a q of 1 instead"
-            yield warning(f"{at}/search_space{pointer_to(name)}/_value", "search-space.tuner", what)
+            yield warning(f"{_SPACE}{pointer_to(name)}/_value", "search-space.tuner", what)
 
 
-def _check_support(tuner: str, config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_support(tuner: str, config: JsonObject) -> Iterator[Finding]:
     for name, spec in get_object(config, "search_space").items():
         kind = get_string(spec, "_type")
-        place = f"{at}/search_space{pointer_to(name)}"
+        place = f"{_SPACE}{pointer_to(name)}"
         if kind in _UNSUPPORTED_TYPES[tuner]:
             what = f"{_NAMES[tuner]} does not support {kind}; choose another type, or another tuner"
             yield warning(f"{place}/_type", "search-space.tuner", what)
@@ -605,62 +611,60 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _check_assessor(config: JsonObject, mode: JsonValue, at: str) -> Iterator[Finding]:
+def _check_assessor(config: JsonObject, mode: JsonValue) -> Iterator[Finding]:
     assessor = get_member(config, "yml_config", "assessor")
     name = get_string(assessor, "name")
     if name and name.lower() != "paiassessor":
-        yield warning(f"{at}/assessor/name", "assessor.unknown", "only PAIAssessor can stop trials on PAI")
+        yield warning(f"{_RUN}/assessor/name", "assessor.unknown", "only PAIAssessor can stop trials on PAI")
     elif isinstance(assessor, dict) and assessor.get("name") in (None, ""):
-        yield absence(f"{at}/assessor", "assessor.unknown", "the engine requires the name of an assessor")
+        yield absence(f"{_RUN}/assessor", "assessor.unknown", "the engine requires the name of an assessor")
     arguments = get_object(config, "yml_config", "assessor", "class_args")
     other = arguments.get("optimize_mode")
     proportion, step = arguments.get("proportion"), arguments.get("start_step")
     if isinstance(proportion, (int, float)) and not 0 <= proportion <= 1:
         what = "a proportion lies between 0 and 1; 0.5 is the median of the other trials"
-        yield warning(f"{at}/assessor/class_args/proportion", "assessor.argument", what)
+        yield warning(f"{_RUN}/assessor/class_args/proportion", "assessor.argument", what)
     if isinstance(step, (int, float)) and step < 0:
         what = "start_step must not be less than 0"
-        yield warning(f"{at}/assessor/class_args/start_step", "assessor.argument", what)
+        yield warning(f"{_RUN}/assessor/class_args/start_step", "assessor.argument", what)
     if isinstance(arguments.get("moving_avg"), str) and arguments["moving_avg"] not in ("true", "false"):
         what = 'moving_avg must be "true" or "false"'
-        yield warning(f"{at}/assessor/class_args/moving_avg", "assessor.argument", what)
-    place = f"{at}/assessor/class_args/optimize_mode"
+        yield warning(f"{_RUN}/assessor/class_args/moving_avg", "assessor.argument", what)
+    place = f"{_RUN}/assessor/class_args/optimize_mode"
     if isinstance(other, str) and other not in OPTIMIZE_MODES:
         yield warning(place, "optimize-mode", _describe_modes(other))
     elif isinstance(other, str) and mode in OPTIMIZE_MODES and other != mode:
         yield warning(place, "optimize-mode", "the tuner optimizes in the other direction")
 
 
-def _check_run(config: JsonObject, at: str, hints: Hints) -> Iterator[Finding]:
+def _check_run(config: JsonObject, hints: Hints) -> Iterator[Finding]:
     run = get_object(config, "yml_config")
     if not isinstance(config.get("yml_config"), (dict, type(None))):
         return  # reported by the models
     for name in ("trial_concurrency", "max_trial_number"):
         number = run.get(name)
         if isinstance(number, (int, float)) and number <= 0 and number is not False:
-            yield warning(
-                f"{at}/yml_config/{name}", "run.number", f"the engine requires {name} to be greater than 0"
-            )
+            yield warning(f"{_RUN}/{name}", "run.number", f"the engine requires {name} to be greater than 0")
     trials, concurrency = run.get("max_trial_number"), run.get("trial_concurrency")
     if trials is None and not run.get("debug"):
         what = "nothing limits the number of trials; set yml_config.max_trial_number"
-        yield absence(f"{at}/yml_config" if run else at, "run.unlimited", what)
+        yield absence(_RUN if run else CONFIG, "run.unlimited", what)
     elif _is_number(trials) and _is_number(concurrency) and 0 < trials < concurrency and trials % 1 == 0:
         what = f"more than max_trial_number, which is {trials}"
-        yield warning(f"{at}/yml_config/trial_concurrency", "run.concurrency", what)
+        yield warning(f"{_RUN}/trial_concurrency", "run.concurrency", what)
     space = config.get("search_space")
     if run and space in (None, {}):
         is_empty = space is not None
         what = f"{'with an empty' if is_empty else 'without'} search_space the engine has nothing to vary"
-        yield absence(f"{at}/search_space" if is_empty else at, "search-space.absent", what)
+        yield absence(_SPACE if is_empty else CONFIG, "search-space.absent", what)
     level = run.get("log_level")
     if isinstance(level, str) and level.lower() not in _LOG_LEVELS:
         known = sorted(_LOG_LEVELS)
         what = f"the engine supports {', '.join(known)}{hints.suggest(level.lower(), known)}"
-        yield warning(f"{at}/yml_config/log_level", "run.log-level", what)
+        yield warning(f"{_RUN}/log_level", "run.log-level", what)
 
 
-def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_schedule(config: JsonObject) -> Iterator[Finding]:
     schedule = get_object(config, "schedule_config")
     days = ("everyday", "weekend")
     if isinstance(schedule.get("day"), str) and schedule["day"] not in days:
@@ -668,7 +672,7 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
         what = (
             f"the engine supports everyday and weekend{f'; did you mean {meant}?' if meant in days else ''}"
         )
-        yield warning(f"{at}/schedule_config/day", "schedule", what)
+        yield warning(f"{CONFIG}/schedule_config/day", "schedule", what)
     times = []
     for name in ("start_time", "end_time"):
         time = schedule.get(name)
@@ -678,46 +682,46 @@ def _check_schedule(config: JsonObject, at: str) -> Iterator[Finding]:
             nearly = re.fullmatch(_NEARLY_TIME, time)
             hint = f"; did you mean {nearly[1]:0>2}:{nearly[2]}?" if nearly else ""
             what = f"the engine requires a time of the form HH:MM, up to 23:59{hint}"
-            yield warning(f"{at}/schedule_config/{name}", "schedule", what)
+            yield warning(f"{CONFIG}/schedule_config/{name}", "schedule", what)
     if len(times) == 2 and times[0] >= times[1]:
         what = "not after start_time; whether such times span midnight is not documented, so trials may never start"
-        yield warning(f"{at}/schedule_config/end_time", "schedule", what)
+        yield warning(f"{CONFIG}/schedule_config/end_time", "schedule", what)
 
 
-def _check_monitor(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_monitor(config: JsonObject) -> Iterator[Finding]:
     monitor = config.get("monitor_config")
     if not isinstance(monitor, dict) or all(value is None for value in monitor.values()):
         return
     if monitor.get("url") in (None, ""):
-        yield absence(f"{at}/monitor_config", "monitor", "no alert can be sent without a url")
+        yield absence(f"{CONFIG}/monitor_config", "monitor", "no alert can be sent without a url")
     for name in ("at_mobiles", "at_user_ids"):
         listed = monitor.get(name)
         if isinstance(listed, str) and not re.fullmatch(_LIST, listed):
             what = 'must be an array in a string, as in "[1472583690]"'
-            yield warning(f"{at}/monitor_config/{name}", "monitor", what)
+            yield warning(f"{CONFIG}/monitor_config/{name}", "monitor", what)
     everyone = monitor.get("is_at_all")
     if isinstance(everyone, str) and everyone.lower() not in ("true", "false"):
-        yield warning(f"{at}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')
+        yield warning(f"{CONFIG}/monitor_config/is_at_all", "monitor", 'must be "True" or "False"')
 
 
-def _check_undocumented(config: JsonObject, at: str) -> Iterator[Finding]:
+def _check_undocumented(config: JsonObject) -> Iterator[Finding]:
     """Warn about members that only the engine documents, or that the API documents as needing no configuration."""
     arguments = get_object(config, "yml_config", "assessor", "class_args")
     for name in [name for name in ("patience", "platform") if arguments.get(name) is not None]:
-        place = f"{at}/yml_config/assessor/class_args/{name}"
+        place = f"{_RUN}/assessor/class_args/{name}"
         yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
     moving = arguments.get("moving_avg")
     if moving is not None and not isinstance(moving, str):
-        place = f"{at}/yml_config/assessor/class_args/moving_avg"
+        place = f"{_RUN}/assessor/class_args/moving_avg"
         sent = '; "true" or "false" is sent' if isinstance(moving, bool) else ': write "true" or "false"'
         yield warning(place, "moving-avg.type", f"the API documents a string{sent}")
     if get_member(config, "metric_config", "optimize_mode") is not None:
-        place = f"{at}/metric_config/optimize_mode"
+        place = f"{_METRIC}/optimize_mode"
         yield warning(place, "engine-member", "documented by the engine, not by the API, which may drop it")
     if get_member(config, "dlc_config", "end_point") is not None:
-        place = f"{at}/dlc_config/end_point"
+        place = f"{CONFIG}/dlc_config/end_point"
         yield warning(place, "engine-member", "the API documents this member as endpoint")
     if any(value is not None for value in get_object(config, "k8s_config").values()):
         yield warning(
-            f"{at}/k8s_config", "k8s", "the API documents that it needs no configuration; remove it"
+            f"{CONFIG}/k8s_config", "k8s", "the API documents that it needs no configuration; remove it"
         )

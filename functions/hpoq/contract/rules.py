@@ -39,7 +39,7 @@ from hpoq.contract.model import MOST_KEY_CHARACTERS, CreateHpoExperiment, Tag, l
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_CONFIG = "/experiment/HpoExperimentConfiguration"
+_CONFIG = lint.CONFIG
 _MOST_TAG_CHARACTERS = 128
 # `${name}`, `$(name)`, `{{ name }}`, `{name}`, `#{name}`, `%(name)s`, `%s`, `<%= name %>` and `@@name@@` anywhere. As
 # the whole text: `$NAME`, `%NAME%`, `<name>` and `[two words]`; how logs and tools
@@ -262,7 +262,7 @@ def check_experiment(experiment: JsonValue) -> Iterator[Finding]:
     yield from _check_space(config.get("search_space"), hints)
     yield from _check_metric(config)
     yield from _check_params(config)
-    yield from lint.lint(config, _CONFIG, hints)
+    yield from lint.lint(config, hints)
 
 
 def _check_tags(tags: list[JsonValue]) -> Iterator[Finding]:

@@ -39,11 +39,11 @@ def change(changes):
 def check(changes):
     """Return the warnings about the changed base: rule and pointer in the configuration, and message."""
     config = change(changes)
-    found = list(lint.lint(config, "/c", Hints()))
+    found = list(lint.lint(config, Hints()))
     assert not any(one.rejects for one in found)
     violations = [one.violation for one in found]
-    assert all(f"{one.pointer}/".startswith("/c/") for one in violations)
-    return [(f"{one.rule} {one.pointer[3:]}".strip(), one.message) for one in violations]
+    assert all(f"{one.pointer}/".startswith(f"{lint.CONFIG}/") for one in violations)
+    return [(f"{one.rule} {one.pointer[len(lint.CONFIG) + 1 :]}".strip(), one.message) for one in violations]
 
 
 def places(changes):
