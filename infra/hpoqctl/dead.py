@@ -405,6 +405,8 @@ class _Archive:
         """Append a dead letter, durably, before this returns."""
         if self.file is None:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            if self._path.is_file():  # also one that others could read before
+                os.fchmod(descriptor, 0o600)
             self.file = os.fdopen(descriptor, "w", encoding="ascii")
         rows: list[JsonValue] = [*dead_letter.rows]
         content: JsonObject = {

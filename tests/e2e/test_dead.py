@@ -163,6 +163,16 @@ def test_drop_first_writes_the_content_to_a_private_file(operator):
     assert len(operator.dead.messages) == 2
 
 
+def test_a_file_that_exists_becomes_private(operator):
+    """A file that others can read is appended to, but not before they lose that right."""
+    file = operator.folder / "kept.jsonl"
+    file.write_text("{}\n")
+    file.chmod(0o644)
+    operator.json("dead", "drop", "--all", "--to", file.name)
+    assert len(file.read_text().splitlines()) == 4
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("words", [[], ["--to", "kept.jsonl"], ["--dry-run"]], ids=" ".join)
 def test_nothing_that_matches_is_exit_1_without_a_file(operator, words):
     """`drop` and `redrive` end like `show` if nothing matches, and no empty file is left."""
