@@ -36,7 +36,9 @@ class Endpoint:
             raise SettingsError([f"endpoint {text!r}: not a host name or an IP address"])
         if parts.scheme == "http" and not is_loopback(host):
             raise SettingsError([f"endpoint {text!r}: plain http is allowed for loopback only, use https"])
-        return cls(parts.scheme, _with_port(host, parts))
+        name = f"[{host}]" if ":" in host else host
+        is_default = parts.port in (None, _DEFAULT_PORTS[parts.scheme])
+        return cls(parts.scheme, name if is_default else f"{name}:{parts.port}")
 
     def url(self, target: str) -> str:
         """Return the URL of `target`, a path with an optional query, both percent-encoded already."""
@@ -76,12 +78,6 @@ def _split(text: str) -> SplitResult:
     if parts.path not in ("", "/") or "?" in text or "#" in text:
         raise SettingsError([f"endpoint {text!r}: must be only a host, without a path or a query"])
     return parts
-
-
-def _with_port(host: str, parts: SplitResult) -> str:
-    name = f"[{host}]" if ":" in host else host
-    port = parts.port
-    return name if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
 
 
 def is_loopback(host: str) -> bool:

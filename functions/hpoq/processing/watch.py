@@ -107,7 +107,7 @@ class Watcher:
         except CallError as exc:
             age = self._find_age(order)
             # An error of a later call says nothing about an experiment that was just seen.
-            is_missing = experiment is None and is_deleted(exc)
+            is_missing = experiment is None and isinstance(exc, NotFound) and exc.code == USER_OR_EXPERIMENT
             if is_missing and is_elsewhere(order.place, self.place) and age < self.schedule.max_age:
                 log_configuration_fault(MOVED, place=order.place)
                 return self._schedule_next(order, MOVED)
@@ -268,11 +268,6 @@ class Watcher:
             return self.client.list_hpo_trials(
                 experiment_id, page_number=number, page_size=_PAGE_SIZE, budget=budget
             )
-
-
-def is_deleted(exc: CallError) -> bool:
-    """Return whether the service says, in the documented way, that there is no such experiment."""
-    return isinstance(exc, NotFound) and exc.code == USER_OR_EXPERIMENT
 
 
 def _describe_unseen(status: str, last_status: str | None) -> JsonObject:
