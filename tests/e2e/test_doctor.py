@@ -96,6 +96,12 @@ def clock_is_off(server):
     clock.sent_at = lambda asked_at=None: clock.now() + 600
 
 
+def another_service(server):
+    server.cloud.faults.add(
+        "status", service="paiautoml", status=404, code="InvalidAction.NotFound", times=None
+    )
+
+
 def without(action):
     def deny(server):
         policy = {
@@ -157,6 +163,7 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         (wrong_key, {}, "table key", "problem", "key"),
         (short_life, {}, "table time to live", "problem", "more than 2592000"),
         (clock_is_off, {}, "clock against paiautoml", "problem", "clock"),
+        (another_service, {}, "list experiments", "problem", "correct the endpoint or the region"),
         (
             without("paiautoml:ListHpoExperiments"),
             LIMITED,

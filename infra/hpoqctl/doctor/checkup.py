@@ -24,6 +24,7 @@ Client = TypeVar("Client", bound=ServiceClient)
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
 _ABOUT_TIME = re.compile(r"timestamp|timeexpired|requesttimetooskewed", re.IGNORECASE)
+_ABOUT_ENDPOINT = re.compile(r"action|api\.|product|protocol|version|method|header", re.IGNORECASE)
 _ABOUT_KEYS = re.compile(r"accesskey|token|signature|credential|authfail", re.IGNORECASE)
 
 
@@ -101,6 +102,9 @@ def explain_failure(
             return Finding(check, "problem", seen, "set the clock of this machine")
         if _ABOUT_KEYS.search(code):
             return Finding(check, "problem", seen, "use an access key or a role that exists and is active")
+        if _ABOUT_ENDPOINT.search(code):
+            fix = "correct the endpoint or the region in the settings; a proxy may also have changed the call"
+            return Finding(check, "problem", seen, fix)
         if not is_needed:
             return Finding(check, "warning", seen, f"to run this check, {grant}")
         return Finding(check, "problem", seen, grant)
