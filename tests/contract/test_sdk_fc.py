@@ -19,6 +19,7 @@ from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.runtime import RuntimeOptions
 
 import alilocal
+from alilocal.core.snapshot import BadSnapshot
 from alilocal.eventbridge.model import DEFAULT
 from alilocal.smq.message import Outgoing
 from support.budget import CI_BUDGET
@@ -289,6 +290,7 @@ def test_a_name_that_no_function_can_have_is_refused(client, name):
         ({"handler": None}, "handler"),
         ({"timeout": 100_000}, "timeout"),
         ({"memory_size": 500}, "memorySize"),
+        ({"memory_size": 512.5}, "memorySize"),
         ({"cpu": 3.0, "memory_size": 512}, "ratio of cpu to memorySize"),
         ({"cpu": 0.1, "memory_size": 512}, "ratio of cpu to memorySize"),
         ({"cpu": 0.33, "memory_size": 512}, "multiple of 0.05"),
@@ -837,6 +839,28 @@ def test_functions_and_triggers_are_in_a_snapshot(client, server):
         assert json.loads(call.result.body)["release"] == "2"
         other.cloud.reset()
         assert (other.cloud.streams, list(other.cloud.functions)) == ([], [])
+
+
+def test_a_snapshot_with_a_function_that_cannot_be_is_refused(client, server):
+    """Its settings are checked as those of a request, its code must be there, and nothing changes otherwise."""
+    create(client)
+    publish(client, "2")
+    text = json.dumps(server.cloud.snapshot())
+    for change in (
+        {"memorySize": None},
+        {"runtime": []},
+        {"timeout": "60"},
+        {"environmentVariables": {"1": "x"}},
+    ):
+        document = json.loads(text)
+        document["services"]["fc"]["functions"][0]["versions"]["1"]["revision"]["members"].update(change)
+        with pytest.raises(BadSnapshot, match=next(iter(change))):
+            server.cloud.load(document)
+    document = json.loads(text)
+    document["services"]["fc"]["packages"].popitem()
+    with pytest.raises(BadSnapshot, match="the code of 'f' is missing"):
+        server.cloud.load(document)
+    assert json.loads(json.dumps(server.cloud.snapshot()))["services"] == json.loads(text)["services"]
 
 
 def test_a_snapshot_whose_trigger_lost_its_queue_can_be_loaded(client, server):

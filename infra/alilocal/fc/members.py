@@ -68,10 +68,7 @@ def check_name(name: JsonValue) -> str:
 def new_members(given: JsonObject) -> JsonObject:
     """Return the settings of a new function with all defaults; raises InvalidArgument."""
     found = {**_DEFAULTS, **_known(given)}
-    for name in ("runtime", "handler"):
-        if not found.get(name):
-            raise InvalidArgument(f"{name}: is required.")
-    _check(found)
+    check(found)
     if given.get("cpu") is not None:
         _check_cpu(found)
     return found
@@ -86,7 +83,7 @@ def changed_members(members: JsonObject, given: JsonObject) -> JsonObject:
     hooks, new_hooks = members.get("instanceLifecycleConfig"), given.get("instanceLifecycleConfig")
     if isinstance(hooks, dict) and isinstance(new_hooks, dict):
         found["instanceLifecycleConfig"] = {**hooks, **_known(new_hooks, frozenset(new_hooks))}
-    _check(found)
+    check(found)
     if given.get("cpu") is not None:
         _check_cpu(found)
     return found
@@ -150,24 +147,32 @@ def _check_hooks(members: JsonObject) -> None:
             )
 
 
-def _check(members: JsonObject) -> None:
+def _check_sizes(members: JsonObject) -> None:
     for name, (least, most) in _RANGES.items():
-        if not _is_within(members[name], (least, most)):
+        if not _is_within(members.get(name), (least, most)):
             raise InvalidArgument(f"{name}: must be a number between {least:g} and {most:g}.")
-    if int(str(members["memorySize"])) % 64:
+    if float(str(members["memorySize"])) % 64:
         raise InvalidArgument("memorySize: must be a multiple of 64.")
-    if members["diskSize"] not in _DISK_SIZES:
+    if members.get("diskSize") not in _DISK_SIZES:
         raise InvalidArgument(f"diskSize: must be {' or '.join(map(str, _DISK_SIZES))}.")
+
+
+def check(members: JsonObject) -> None:
+    """Raise InvalidArgument for settings that no function can have."""
+    for name in ("runtime", "handler"):
+        if not members.get(name):
+            raise InvalidArgument(f"{name}: is required.")
+    _check_sizes(members)
     if members["runtime"] not in RUNTIMES:
         raise InvalidArgument(
             f"runtime: the local cloud runs {', '.join(RUNTIMES)}, and not {members['runtime']!r}."
         )
-    if members["role"] and role_name(members) is None:
+    if members.get("role") and role_name(members) is None:
         raise InvalidArgument(f"role: {members['role']!r} is not of the form acs:ram::<account>:role/<name>.")
     if _hiding(members) not in _HIDDEN_KEYS:
         raise InvalidArgument(f"disableInjectCredentials: must be one of {', '.join(_HIDDEN_KEYS)}.")
     _check_hooks(members)
-    variables = members["environmentVariables"]
+    variables = members.get("environmentVariables")
     if not isinstance(variables, dict) or not all(isinstance(one, str) for one in variables.values()):
         raise InvalidArgument("environmentVariables: must be an object whose values are strings.")
     try:

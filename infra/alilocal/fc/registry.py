@@ -26,6 +26,10 @@ class Revision:
     package: str
     number: int
 
+    def __post_init__(self) -> None:
+        # Those of a request were checked before; a snapshot may have been edited.
+        settings.check(self.members)
+
 
 @dataclass
 class Version:

@@ -14,7 +14,7 @@ from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.jsonvalue import JsonObject
 from alilocal.core.ram import Permission
 from alilocal.core.service import UNKNOWN_OPERATION, Call, Found, Handler, Route, Service, not_supported
-from alilocal.core.snapshot import dump, load, member
+from alilocal.core.snapshot import BadSnapshot, dump, load, member
 from alilocal.core.view import Card
 from alilocal.core.world import World
 from alilocal.fc import members, wire
@@ -207,6 +207,10 @@ class FunctionCompute(Service):
         packages = load(dict[str, bytes], member(state, "packages", self.name), f"{self.name}.packages")
         uploads = load(dict[str, bytes], member(state, "uploads", self.name), f"{self.name}.uploads")
         services = load(list[ServiceEntry], member(state, "services", self.name), f"{self.name}.services")
+        for one in entries:
+            for revision in (one.latest, *(version.revision for version in one.versions.values())):
+                if revision.package not in packages:
+                    raise BadSnapshot(f"{self.name}.packages", f"the code of {one.name!r} is missing")
         self.registry.restore(entries, services)
         self.registry.packages.restore(packages, uploads)
 
