@@ -96,10 +96,9 @@ def clock_is_off(server):
     clock.sent_at = lambda asked_at=None: clock.now() + 600
 
 
-def another_service(server):
-    server.cloud.faults.add(
-        "status", service="paiautoml", status=404, code="InvalidAction.NotFound", times=None
-    )
+def answers(kind="status", **changes):
+    """Let each call of PAI AutoML be answered so."""
+    return lambda server: server.cloud.faults.add(kind, service="paiautoml", times=None, **changes)
 
 
 def without(action):
@@ -163,7 +162,27 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
         (wrong_key, {}, "table key", "problem", "key"),
         (short_life, {}, "table time to live", "problem", "more than 2592000"),
         (clock_is_off, {}, "clock against paiautoml", "problem", "clock"),
-        (another_service, {}, "list experiments", "problem", "correct the endpoint or the region"),
+        (
+            answers(status=404, code="InvalidAction.NotFound"),
+            {},
+            "list experiments",
+            "problem",
+            "correct the endpoint or the region",
+        ),
+        (
+            answers(status=403, code="Forbidden.InDebt"),
+            {},
+            "list experiments",
+            "problem",
+            "look up Forbidden.InDebt",
+        ),
+        (
+            answers("foreign", status=404),
+            {},
+            "list experiments",
+            "problem",
+            "find the proxy or load balancer",
+        ),
         (
             without("paiautoml:ListHpoExperiments"),
             LIMITED,

@@ -25,6 +25,7 @@ Client = TypeVar("Client", bound=ServiceClient)
 CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
 _ABOUT_TIME = re.compile(r"timestamp|timeexpired|requesttimetooskewed", re.IGNORECASE)
 _ABOUT_ENDPOINT = re.compile(r"action|api\.|product|protocol|version|method|header", re.IGNORECASE)
+_ABOUT_PERMISSION = re.compile(r"^(forbidden(\.ram)?)?$|nopermission|accessdenied", re.IGNORECASE)
 _ABOUT_KEYS = re.compile(r"accesskey|token|signature|credential|authfail", re.IGNORECASE)
 
 
@@ -98,20 +99,29 @@ def explain_failure(
         return Finding(check, "problem", seen, absent)
     if isinstance(exc, Denied):
         code, grant = exc.code or "", f"grant the RAM action {action} to these credentials"
-        if _ABOUT_TIME.search(code):
-            return Finding(check, "problem", seen, "set the clock of this machine")
-        if _ABOUT_KEYS.search(code):
-            return Finding(check, "problem", seen, "use an access key or a role that exists and is active")
-        if _ABOUT_ENDPOINT.search(code):
-            fix = "correct the endpoint or the region in the settings; a proxy may also have changed the call"
-            return Finding(check, "problem", seen, fix)
-        if not is_needed:
+        if _ABOUT_PERMISSION.search(code) and not is_needed:
             return Finding(check, "warning", seen, f"to run this check, {grant}")
-        return Finding(check, "problem", seen, grant)
+        return Finding(check, "problem", seen, _explain_denial(code, grant))
     if isinstance(exc, Throttled):
         return Finding(check, "warning", seen, "run it again later")
     if isinstance(exc, Unavailable):
         return Finding(check, "problem", seen, "first make the service reachable from this machine")
+    if "not the service's own answer" in seen:
+        fix = "find the proxy or load balancer that answers instead of the service, or correct the endpoint"
+        return Finding(check, "problem", seen, fix)
     return Finding(
         check, "problem", seen, "run it again; if the error persists, contact the support of the service"
     )
+
+
+def _explain_denial(code: str, grant: str) -> str:
+    """Return how to fix a call that was refused with `code`; `grant` is what to do if a permission is missing."""
+    if _ABOUT_PERMISSION.search(code):
+        return grant
+    if _ABOUT_TIME.search(code):
+        return "set the clock of this machine"
+    if _ABOUT_KEYS.search(code):
+        return "use an access key or a role that exists and is active"
+    if _ABOUT_ENDPOINT.search(code):
+        return "correct the endpoint or the region in the settings; a proxy may also have changed the call"
+    return f"look up {code}, which may be about the account or a quota. For a permission, {grant}"
