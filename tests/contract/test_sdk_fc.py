@@ -850,7 +850,7 @@ def test_a_snapshot_with_a_function_that_cannot_be_is_refused(client, server):
         {"memorySize": None},
         {"runtime": []},
         {"timeout": "60"},
-        {"environmentVariables": {"1": "x"}},
+        {"diskSize": 1},
     ):
         document = json.loads(text)
         document["services"]["fc"]["functions"][0]["versions"]["1"]["revision"]["members"].update(change)
