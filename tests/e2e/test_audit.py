@@ -554,7 +554,7 @@ def test_an_experiment_of_a_rejected_request_is_found(world):
 def test_a_record_that_is_older_than_its_experiment_is_found(world):
     """A backup of the table knows of a throttled message only that nothing was sent for it."""
     delivery = Delivery(KEYS[3], "f", KEYS[3], "b", "M3")
-    ledger = Ledger(world.store, SystemClock(), Terms(90, 10, 15, 1000, 3))
+    ledger = Ledger(world.store, SystemClock(), Terms(90, 10, 15, 1000, 3), lambda: 0.0)
     claim = ledger.open(delivery).record
     released = ledger.save(lifecycle.release(claim, None, claim.claimed_at, counts=False), claim.version)
     experiment_id = world.create(KEYS[3])
