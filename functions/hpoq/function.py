@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import partial
 from typing import TypeVar
 
 import requests
@@ -34,7 +33,7 @@ from hpoq.placement import Placement, store_url
 from hpoq.processing.batch import Batch
 from hpoq.processing.creation import Creator, Marking
 from hpoq.processing.follow import Follower, WatchQueue
-from hpoq.processing.intake import Intake, decode_event, read_message
+from hpoq.processing.intake import Intake, Reader, decode_event
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
 from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
@@ -122,9 +121,7 @@ class Function:
             self.settings.watch_max_seconds,
             self.settings.watch_max_days * _DAY,
         )
-        self._read_message = partial(
-            read_message, namespace=self.settings.namespace, watches=self.settings.watch_queue is not None
-        )
+        self._read_message = Reader(self.settings.namespace, self.settings.watch_queue is not None).read
         self._events = 0
         self._all_done = threading.Condition()
 

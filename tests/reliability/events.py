@@ -34,8 +34,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fcruntime.triggers import EventUnreadable
 from fcruntime.triggers.body import unwrap_base64
 from hpoq.contract.jsontext import tokens_of
-from hpoq.processing.intake import Defective, Rejected, Undeliverable, decode_event, read_message
+from hpoq.processing.intake import Defective, Rejected, Undeliverable, decode_event
 from hpoq.testing.events import encode_body
+from support.reading import read_message
 from support.seeds import add_options, each_seed
 
 EVENTS = Path(__file__).parents[2] / "events"

@@ -466,13 +466,13 @@ import gc, sys
 gc.callbacks.append(lambda phase, told: print("collected") if "fcruntime" in sys.modules else None)
 import hpoq.handler
 from fcruntime.triggers import Message
-from hpoq.processing.intake import read_message
+from hpoq.processing.intake import Reader
 imported = gc.get_freeze_count()
 assert imported > 10_000, imported
 hpoq.handler.initialize(None)
 built = gc.get_freeze_count()
 assert built > imported
-read_message(Message(kind="smq", id="1", body=b"{{}}"))
+Reader().read(Message(kind="smq", id="1", body=b"{{}}"))
 assert gc.get_freeze_count() > built + 10_000
 print(gc.isenabled())
 """

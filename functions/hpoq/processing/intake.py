@@ -178,29 +178,151 @@ def is_keyed_message(item: JsonObject) -> bool:
     return isinstance(request.get("idempotencyKey"), str) and ("experiment" in request or "stop" in request)
 
 
-def read_message(item: Message | Undecodable, namespace: str = "", *, watches: bool = False) -> Intake:
-    """Read one item of an event. Never raises, so that the other items are processed in any case.
+@dataclass(frozen=True)
+class Reader:
+    """Reads messages. `namespace` is part of every key.
 
     `watches` says that experiments are followed, so that a guard has an effect.
     """
-    if isinstance(item, Undecodable):
-        return _read_undecodable(item, namespace)
-    envelope = open_envelope(item, namespace)
-    try:
-        if looks_sealed(envelope.body):
-            return Undeliverable(_make_delivery(envelope, "", namespace=namespace), _ENVELOPE_INVALID)
-        if envelope.kind == WATCH:
-            return _read_watch(envelope, namespace, item.id)
-        read: Ready | Stop | Rejected
+
+    namespace: str = ""
+    watches: bool = False
+
+    def read(self, item: Message | Undecodable) -> Intake:
+        """Read one item of an event. Never raises, so that the other items are processed in any case."""
+        if isinstance(item, Undecodable):
+            return self._read_undecodable(item)
+        envelope = open_envelope(item, self.namespace)
         try:
-            read = _read(item, envelope, namespace, watches=watches)
-        except RequestRejected as exc:
-            if is_event(envelope.body):
-                return Undeliverable(_make_delivery(envelope, "", namespace=namespace), _OWN_EVENT)
-            read = _make_rejection(envelope, exc, namespace)
-    except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
-        return Defective(_make_delivery(envelope, "", namespace=namespace), envelope, _locate(exc))
-    return _mark_redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
+            if looks_sealed(envelope.body):
+                return Undeliverable(self._make_delivery(envelope, ""), _ENVELOPE_INVALID)
+            if envelope.kind == WATCH:
+                return self._read_watch(envelope, item.id)
+            read: Ready | Stop | Rejected
+            try:
+                read = self._read_request(item, envelope)
+            except RequestRejected as exc:
+                if is_event(envelope.body):
+                    return Undeliverable(self._make_delivery(envelope, ""), _OWN_EVENT)
+                read = self._make_rejection(envelope, exc)
+        except Exception as exc:  # noqa: BLE001 - a defect must affect only this message
+            return Defective(self._make_delivery(envelope, ""), envelope, _locate(exc))
+        return _mark_redriven(read, _identify_redrive(envelope, item.id)) if envelope.redriven else read
+
+    def _read_request(self, item: Message, envelope: Envelope) -> Ready | Stop:
+        _load_contract()
+        from hpoq.contract.model import ExperimentRequest
+        from hpoq.contract.request import compute_fingerprint, parse_request
+
+        # The attributes of any other source are not those of a CloudEvent.
+        parsed = parse_request(envelope.body, dict(item.attributes) if item.kind == HTTP.kind else {})
+        request = parsed.request
+        kind = PRODUCER if isinstance(request, ExperimentRequest) else STOP
+        own_key = request.idempotency_key
+        if item.id is None and envelope.message_id is None and own_key is None:
+            raise _reject(parsed, _NO_ID)
+        key = None if own_key is None else derive_key(kind, own_key, self.namespace)
+        delivery = self._make_delivery(envelope, compute_fingerprint(parsed.document), key)
+        if not isinstance(request, ExperimentRequest):
+            named = request.stop.idempotency_key
+            # It is the producer's key, or the one that the events show.
+            about = () if named is None else (derive_key(PRODUCER, named, self.namespace), named)
+            shown = Shown(producer_key=own_key, warnings=parsed.warnings)
+            return Stop(delivery, envelope, shown, request, parsed.document, about)
+        if parsed.unwatched is not None and not self.watches:
+            raise _reject(parsed, parsed.unwatched)
+        experiment = request.experiment
+        shown = Shown(experiment.name, experiment.workspace_id, own_key, parsed.warnings)
+        return Ready(delivery, envelope, shown, request, parsed.document)
+
+    def _read_watch(self, envelope: Envelope, message_id: str | None) -> Watched | Rejected:
+        """Return what is followed. `message_id` is that of the message in its queue, which identifies a redrive."""
+        from hpoq.processing.watchorder import (  # for watch messages only
+            UNREADABLE,
+            can_be_followed,
+            decode_order,
+        )
+
+        order = decode_order(envelope.body)
+        if order is None or order.identity != envelope.message_id or not can_be_followed(order):
+            # Under a key of its own: the chain of watch messages of that key may go on.
+            key = derive_key(DIGEST, digest(envelope.body), self.namespace)
+            delivery = Delivery(key, "watch", key, digest(envelope.body))
+            return Rejected(delivery, envelope, UNREADABLE, content=envelope)
+        if not is_traceparent(order.traceparent or ""):
+            order = replace(order, traceparent=None)
+        delivery = Delivery(
+            key=envelope.key,
+            fingerprint="watch",
+            message_key=envelope.key,
+            body="watch",
+            message_id=order.message_id,
+            sequence=envelope.sequence,
+            since=envelope.since,
+            shown_key=order.key,
+            redriven=_identify_redrive(envelope, message_id) if envelope.redriven else None,
+            is_watch=True,
+        )
+        return Watched(delivery, envelope, show_order(order), order)
+
+    def _read_undecodable(self, item: Undecodable) -> Rejected | Undeliverable:
+        message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
+        violation = Violation("", item.rule, message)
+        kind, identity = (item.kind, item.id) if item.id else (DIGEST, item.digest)
+        key = derive_key(kind, identity, self.namespace)
+        # Without an id the digest is the identity. With one it says nothing, because each delivery changes other ids.
+        fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
+        shown_id = None if item.id is None else mask_message_id(item.id)
+        delivery = Delivery(key, fingerprint, key, item.digest, shown_id)
+        if item.rule in _CONFIGURATION_RULES:
+            advice = f"{message}; set HPOQ_TRIGGER to the source of these events, or unset it"
+            return Undeliverable(delivery, EventError(code="UnknownSource", message=advice, retryable=True))
+        error = EventError(code="Undecodable", message=message, retryable=False, violations=(violation,))
+        content = Envelope(DIGEST, None, derive_key(DIGEST, digest(item.item), self.namespace), item.item)
+        return Rejected(delivery, None, error, content=content)
+
+    def _make_rejection(self, envelope: Envelope, exc: RequestRejected) -> Rejected:
+        from hpoq.contract.document import read_object
+        from hpoq.contract.request import read_producer_key
+
+        error = EventError(
+            code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations
+        )
+        producer_key = read_producer_key(envelope.body)
+        found = read_object(envelope.body)
+        # A bus writes a new time into each copy of an event that is published again, but not into the request in it.
+        text = envelope.body if found is None else json.dumps(found, sort_keys=True).encode()
+        fingerprint = "body:" + digest(text)
+        known_as, shown_key = None, None
+        if producer_key is not None:
+            key = derive_key(PRODUCER, producer_key, self.namespace)
+            known_as = self._make_delivery(envelope, fingerprint, key)
+            shown_key = redact(producer_key, find_secrets(found))
+        return Rejected(
+            self._make_delivery(envelope, fingerprint),
+            envelope,
+            error,
+            Shown(exc.name, exc.workspace_id, shown_key, exc.warnings),
+            known_as,
+            # The request may be valid if its message has no id, or if only the envelope around it is damaged.
+            content=envelope if _NO_ID in exc.violations or is_sealed(found or {}) else None,
+        )
+
+    def _make_delivery(
+        self, envelope: Envelope, fingerprint: str, producer_key: str | None = None
+    ) -> Delivery:
+        message = envelope.message_id
+        # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
+        message_key = envelope.key if message is None else derive_key(envelope.kind, message, self.namespace)
+        return Delivery(
+            key=producer_key or envelope.key,
+            fingerprint=fingerprint,
+            message_key=message_key,
+            body=digest(envelope.body),
+            message_id=mask_message_id(message) if message and message[0] == "{" else message,
+            sequence=envelope.sequence,
+            since=envelope.since,
+        )
 
 
 @cache
@@ -230,32 +352,6 @@ def _mark_redriven(read: Ready | Stop | Rejected, redrive: str) -> Ready | Stop 
     return read
 
 
-def _read(item: Message, envelope: Envelope, namespace: str, *, watches: bool) -> Ready | Stop:
-    _load_contract()
-    from hpoq.contract.model import ExperimentRequest
-    from hpoq.contract.request import compute_fingerprint, parse_request
-
-    # The attributes of any other source are not those of a CloudEvent.
-    parsed = parse_request(envelope.body, dict(item.attributes) if item.kind == HTTP.kind else {})
-    request = parsed.request
-    kind = PRODUCER if isinstance(request, ExperimentRequest) else STOP
-    if item.id is None and envelope.message_id is None and request.idempotency_key is None:
-        raise _reject(parsed, _NO_ID)
-    key = None if request.idempotency_key is None else derive_key(kind, request.idempotency_key, namespace)
-    delivery = _make_delivery(envelope, compute_fingerprint(parsed.document), key, namespace=namespace)
-    if not isinstance(request, ExperimentRequest):
-        named = request.stop.idempotency_key
-        # It is the producer's key, or the one that the events show.
-        about = () if named is None else (derive_key(PRODUCER, named, namespace), named)
-        shown = Shown(producer_key=request.idempotency_key, warnings=parsed.warnings)
-        return Stop(delivery, envelope, shown, request, parsed.document, about)
-    if parsed.unwatched is not None and not watches:
-        raise _reject(parsed, parsed.unwatched)
-    experiment = request.experiment
-    shown = Shown(experiment.name, experiment.workspace_id, request.idempotency_key, parsed.warnings)
-    return Ready(delivery, envelope, shown, request, parsed.document)
-
-
 def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
     """Return the rejection of a request that keeps the contract. Secrets in its name are masked."""
     experiment = getattr(parsed.request, "experiment", None)  # a stop has none
@@ -265,57 +361,9 @@ def _reject(parsed: ParsedRequest, violation: Violation) -> RequestRejected:
     return RequestRejected([violation], name=name, workspace_id=workspace_id, warnings=parsed.warnings)
 
 
-def _read_watch(envelope: Envelope, namespace: str, message_id: str | None) -> Watched | Rejected:
-    """Return what is followed. `message_id` is that of the message in its queue, which identifies a redrive."""
-    from hpoq.processing.watchorder import (  # for watch messages only
-        UNREADABLE,
-        can_be_followed,
-        decode_order,
-    )
-
-    order = decode_order(envelope.body)
-    if order is None or order.identity != envelope.message_id or not can_be_followed(order):
-        # Under a key of its own: the chain of watch messages of that key may go on.
-        key = derive_key(DIGEST, digest(envelope.body), namespace)
-        delivery = Delivery(key, "watch", key, digest(envelope.body))
-        return Rejected(delivery, envelope, UNREADABLE, content=envelope)
-    if not is_traceparent(order.traceparent or ""):
-        order = replace(order, traceparent=None)
-    delivery = Delivery(
-        key=envelope.key,
-        fingerprint="watch",
-        message_key=envelope.key,
-        body="watch",
-        message_id=order.message_id,
-        sequence=envelope.sequence,
-        since=envelope.since,
-        shown_key=order.key,
-        redriven=_identify_redrive(envelope, message_id) if envelope.redriven else None,
-        is_watch=True,
-    )
-    return Watched(delivery, envelope, show_order(order), order)
-
-
 def show_order(order: WatchOrder) -> Shown:
     """Return what events show of the request whose experiment is followed."""
     return Shown(order.name, order.workspace_id, order.producer_key)
-
-
-def _make_delivery(
-    envelope: Envelope, fingerprint: str, producer_key: str | None = None, *, namespace: str
-) -> Delivery:
-    message = envelope.message_id
-    # A CloudEvent that is sent twice has one key, but its two messages are two deliveries.
-    message_key = envelope.key if message is None else derive_key(envelope.kind, message, namespace)
-    return Delivery(
-        key=producer_key or envelope.key,
-        fingerprint=fingerprint,
-        message_key=message_key,
-        body=digest(envelope.body),
-        message_id=mask_message_id(message) if message and message[0] == "{" else message,
-        sequence=envelope.sequence,
-        since=envelope.since,
-    )
 
 
 def mask_message_id(message_id: str) -> str:
@@ -339,46 +387,3 @@ def _locate(exc: Exception) -> str:
 
     frame = traceback.extract_tb(exc.__traceback__)[-1]
     return f"{type(exc).__name__} in {frame.name} ({PurePath(frame.filename).name}, line {frame.lineno})"
-
-
-def _make_rejection(envelope: Envelope, exc: RequestRejected, namespace: str) -> Rejected:
-    from hpoq.contract.document import read_object
-    from hpoq.contract.request import read_producer_key
-
-    error = EventError(code="InvalidRequest", message=str(exc), retryable=False, violations=exc.violations)
-    producer_key = read_producer_key(envelope.body)
-    found = read_object(envelope.body)
-    # A bus writes a new time into each copy of an event that is published again, but not into the request in it.
-    text = envelope.body if found is None else json.dumps(found, sort_keys=True).encode()
-    fingerprint = "body:" + digest(text)
-    known_as, shown_key = None, None
-    if producer_key is not None:
-        key = derive_key(PRODUCER, producer_key, namespace)
-        known_as = _make_delivery(envelope, fingerprint, key, namespace=namespace)
-        shown_key = redact(producer_key, find_secrets(found))
-    return Rejected(
-        _make_delivery(envelope, fingerprint, namespace=namespace),
-        envelope,
-        error,
-        Shown(exc.name, exc.workspace_id, shown_key, exc.warnings),
-        known_as,
-        # The request may be valid if its message has no id, or if only the envelope around it is damaged.
-        content=envelope if _NO_ID in exc.violations or is_sealed(found or {}) else None,
-    )
-
-
-def _read_undecodable(item: Undecodable, namespace: str) -> Rejected | Undeliverable:
-    message = f"{item.reason} (SHA-256 {item.digest}, {item.size} bytes)"
-    violation = Violation("", item.rule, message)
-    kind, identity = (item.kind, item.id) if item.id else (DIGEST, item.digest)
-    key = derive_key(kind, identity, namespace)
-    # Without an id the digest is the identity. With one it says nothing: it covers ids that each delivery changes.
-    fingerprint = f"undecodable:{item.kind}:{item.rule}" if item.id else f"body:{item.digest}"
-    shown_id = None if item.id is None else mask_message_id(item.id)
-    delivery = Delivery(key, fingerprint, key, item.digest, shown_id)
-    if item.rule in _CONFIGURATION_RULES:
-        advice = f"{message}; set HPOQ_TRIGGER to the source of these events, or unset it"
-        return Undeliverable(delivery, EventError(code="UnknownSource", message=advice, retryable=True))
-    error = EventError(code="Undecodable", message=message, retryable=False, violations=(violation,))
-    content = Envelope(DIGEST, None, derive_key(DIGEST, digest(item.item), namespace), item.item)
-    return Rejected(delivery, None, error, content=content)

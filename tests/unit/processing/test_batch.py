@@ -13,11 +13,12 @@ from hpoq.contract.events import EventError
 from hpoq.contract.identity import derive_key
 from hpoq.observability.measures import Measures, collect_into
 from hpoq.processing.batch import Batch
-from hpoq.processing.intake import Rejected, read_message
+from hpoq.processing.intake import Rejected
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.outcome import Outcome, Result
 from hpoq.processing.pace import Pace
 from hpoq.testing import FakeClock
+from support.reading import read_message
 from support.request import make_document
 
 

@@ -15,7 +15,6 @@ from hpoq.idempotency.record import State
 from hpoq.observability.redaction import known_secrets
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, unseal
 from hpoq.processing.follow import Follower, WatchQueue
-from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Action, Delivery, Terms
 from hpoq.processing.watchorder import (
@@ -27,6 +26,7 @@ from hpoq.processing.watchorder import (
     encode_order,
 )
 from hpoq.testing import FakeClock, MemoryStore
+from support.reading import read_message
 from support.request import make_document, request
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)

@@ -23,12 +23,12 @@ from hpoq.processing.intake import (
     decode_event,
     is_keyed_message,
     mask_message_id,
-    read_message,
 )
 from hpoq.processing.lifecycle import Delivery
 from hpoq.processing.watchorder import UNREADABLE, WatchOrder, encode_order
 from hpoq.testing import smq_event, smq_stream_event
 from hpoqctl.deadletters import recover_envelopes
+from support.reading import read_message
 from support.request import REQUEST as TEXT
 from support.request import make_document, request
 

@@ -13,12 +13,13 @@ from hpoq.contract.events import EventError
 from hpoq.errors import StoreUnavailable, UnknownEnd
 from hpoq.idempotency.record import State
 from hpoq.processing.creation import Marking, Postponed
-from hpoq.processing.intake import Defective, read_message
+from hpoq.processing.intake import Defective
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms, mark_sent_back
 from hpoq.processing.outcome import Announcer, Outcome, Result
 from hpoq.processing.processor import Processor
 from hpoq.testing import FakeClock, MemoryStore
+from support.reading import read_message
 from support.request import REQUEST, make_document, request
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)

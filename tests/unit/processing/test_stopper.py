@@ -13,13 +13,13 @@ from hpoq.contract.identity import PRODUCER, STOPPED, derive_key
 from hpoq.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnknownEnd
 from hpoq.idempotency.record import Record, State
 from hpoq.processing.creation import GivenUp, Postponed, Refused, Stopped
-from hpoq.processing.intake import read_message
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Delivery, Terms
 from hpoq.processing.outcome import as_event_error
 from hpoq.processing.stop import StopNotes, Stopper
 from hpoq.processing.watchorder import MOVED
 from hpoq.testing import FakeClock, MemoryStore
+from support.reading import read_message
 
 TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
 KEY = derive_key(PRODUCER, "k", "team-a")
