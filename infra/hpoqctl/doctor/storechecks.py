@@ -138,10 +138,11 @@ def _explain_redis(exc: StoreError, url: str) -> str:
     """Return how to fix a call to the server at `url` that failed with `exc`."""
     if isinstance(exc.__cause__, Denied):
         return (
-            "check user and password in HPOQ_STORE, and the memory of the server; the user needs all keys that begin "
-            "with the prefix, and the commands GET, MGET, SET, PEXPIRE, EVAL and, with replicas, WAIT"
+            "check user, password and database in HPOQ_STORE, and the memory of the server; the user needs all keys "
+            "that begin with the prefix, and the commands GET, MGET, SET, PEXPIRE, EVAL and, with replicas, WAIT"
         )
-    return f"check the URL, the server, and the connection from this machine to {_hide_password(url)}"
+    place = _hide_password(url)
+    return f"check the server, which must be the primary, and the connection from this machine to {place}"
 
 
 def _check_persistence(url: str) -> Iterator[Finding]:
