@@ -408,7 +408,9 @@ def _explain_failure(exc: CallError | StoreError, store_at: str, service_at: str
     if isinstance(exc, StoreError):
         return explain_store_failure(exc, store_at)
     text = explain_unreachable(exc, service_at)
-    return f"{text}{_INCOMPLETE if isinstance(exc, Incomplete) else ''}"
+    # An answer that is unreadable or too large is Incomplete as well.
+    is_changing = isinstance(exc, Incomplete) and "the listing" in exc.message
+    return f"{text}{_INCOMPLETE if is_changing else ''}"
 
 
 def _find_begin(since: timedelta | datetime | None, now: float, settings: Settings) -> float:

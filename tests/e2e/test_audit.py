@@ -226,6 +226,13 @@ def test_an_incomplete_listing_ends_the_audit(world):
     assert "Run the command again, with a higher --rate." in done.output
 
 
+def test_an_answer_that_is_no_listing_does_not_get_that_advice(world):
+    """Another program that answers with JSON is not a listing that changes."""
+    world.cloud.faults.add("foreign", service="paiautoml", status=200, body="json", times=None)
+    done = world.run("audit", "--rate", "1000")
+    assert (done.exit_code, "unreadable answer" in done.output, "--rate" in done.output) == (1, True, False)
+
+
 def test_the_rate_of_calls_is_limited():
     """Between two calls there is a pause."""
     clock = FakeClock()
