@@ -36,7 +36,7 @@ from hpoq.processing.follow import Follower, WatchQueue
 from hpoq.processing.intake import Intake, Reader, decode_event
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms
-from hpoq.processing.outcome import Announcer, BatchReport, Outcome, Result
+from hpoq.processing.outcome import Announcer, BatchReport, Result, Retry
 from hpoq.processing.pace import Pace
 from hpoq.processing.processor import Processor
 from hpoq.processing.sendback import DeadLetters, Sealed, SendBack
@@ -256,7 +256,7 @@ class Function:
             self.settings.watch_queue,
         )
         again: list[Sealed | None] = [
-            sender.seal(intake, result) for intake, result in done if result.outcome is Outcome.RETRY
+            sender.seal(intake, result) for intake, result in done if isinstance(result, Retry)
         ]
         try:
             settle(again, len(done), self.settings.batch_policy, sender.send)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from functools import cached_property
 
-from fcruntime.dataclass import dataclass, replace
+from fcruntime.dataclass import dataclass
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Budget, Clock
 from hpoq.contract.events import (
@@ -48,25 +48,13 @@ _EVENT_MEMBERS = ("id", "source", "type", "subject")
 
 @dataclass(frozen=True)
 class Result:
-    """The end of one delivery of one message.
-
-    `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
-    may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
-    waits for the service to take more calls, `unrecorded` that it failed and no record could note that, and
-    `was_claimed` that its create may have been sent before. `due` is when the next delivery may have something to do,
-    as far as another delivery's record says so.
-    """
+    """The end of one delivery of one message."""
 
     outcome: Outcome
     key: str
     message_id: str | None
     experiment_id: str | None = None
     error: EventError | None = None
-    record: Record | None = None
-    throttled: bool = False
-    unrecorded: bool = False
-    was_claimed: bool = False
-    due: float = 0.0
 
     def as_row(self) -> JsonObject:
         """Return the row of the report."""
@@ -77,6 +65,24 @@ class Result:
             "experimentId": self.experiment_id,
             "error": self.error.as_json() if self.error else None,
         }
+
+
+@dataclass(frozen=True)
+class Retry(Result):
+    """The end of a delivery whose message comes back.
+
+    `record` is the record that keeps the number of the copy if the message is sent back. It is None if this delivery
+    may not write it, because another delivery holds the key or the store failed. `throttled` says that the message
+    waits for the service to take more calls, `unrecorded` that it failed and no record could note that, and
+    `was_claimed` that its create may have been sent before. `due` is when the next delivery may have something to do,
+    as far as another delivery's record says so.
+    """
+
+    record: Record | None = None
+    throttled: bool = False
+    unrecorded: bool = False
+    was_claimed: bool = False
+    due: float = 0.0
 
 
 def make_result(
@@ -98,10 +104,19 @@ def make_retry(
     throttled: bool = False,
     unrecorded: bool = False,
     due: float = 0.0,
-) -> Result:
-    """Return the result of a delivery that is retried because of `error`; see `Result` for the other members."""
-    ended = make_result(Outcome.RETRY, delivery, experiment_id, error)
-    return replace(ended, record=record, throttled=throttled, unrecorded=unrecorded, due=due)
+) -> Retry:
+    """Return the result of a delivery that is retried because of `error`."""
+    return Retry(
+        Outcome.RETRY,
+        delivery.shown_key or delivery.key,
+        delivery.message_id,
+        experiment_id,
+        error,
+        record,
+        throttled,
+        unrecorded,
+        due=due,
+    )
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from hpoq.processing.outcome import (
     Announcer,
     Outcome,
     Result,
+    Retry,
     as_event_error,
     log_configuration_fault,
     log_lasting_fault,
@@ -123,7 +124,7 @@ class Processor:
         except Exception:  # noqa: BLE001 - the message meets the error again when it is processed
             return True
 
-    def hold_back(self, delivery: Delivery, result: Result) -> Result:
+    def hold_back(self, delivery: Delivery, result: Retry) -> Result:
         """Return the result of a message that got no turn; `result` is the one without its record. Never raises.
 
         It is recorded from its second delivery on, so that its copies merge. Most messages are held back once at

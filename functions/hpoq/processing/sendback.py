@@ -25,7 +25,7 @@ from hpoq.processing import lifecycle
 from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal
 from hpoq.processing.intake import Intake
 from hpoq.processing.ledger import Ledger
-from hpoq.processing.outcome import Result, log_lasting_fault
+from hpoq.processing.outcome import Retry, log_lasting_fault
 from hpoq.processing.pace import Pace
 
 # What a redrive and the sends after it can add to an envelope: `redriven`, `renewed` and a longer `sequence`.
@@ -45,7 +45,7 @@ class Sealed:
     """
 
     intake: Intake
-    result: Result
+    result: Retry
     sequence: int
     since: float
     tried_since: float
@@ -69,7 +69,7 @@ class SendBack:
     pace: Pace
     watch_queue: str | None = None
 
-    def seal(self, intake: Intake, result: Result) -> Sealed | None:
+    def seal(self, intake: Intake, result: Retry) -> Sealed | None:
         """Return the message ready to be sent back, or None if it cannot be sent back.
 
         It cannot if it is too large, if it cannot be sent as it was delivered, or if it is too old and there is no

@@ -28,6 +28,7 @@ from hpoq.processing.outcome import (
     BatchReport,
     Outcome,
     Result,
+    Retry,
     as_event_error,
     log_configuration_fault,
     log_operator_needed,
@@ -157,10 +158,10 @@ def test_the_report_of_a_batch_is_pinned():
     error = EventError("C", "m", retryable=True)
     results = [
         Result(Outcome.CREATED, "k1", "M1", "s1"),
-        Result(Outcome.RETRY, "k2", None, error=error),
+        Retry(Outcome.RETRY, "k2", None, error=error),
         Result(Outcome.CREATED, "k3", "M3", "s3"),
     ]
-    assert (results[0].throttled, results[0].unrecorded) == (False, False)
+    assert (results[1].throttled, results[1].unrecorded) == (False, False)
     assert BatchReport("R", results).as_json() == {
         "requestId": "R",
         "messages": [

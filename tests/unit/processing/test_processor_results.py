@@ -16,7 +16,7 @@ from hpoq.processing.creation import Marking, Postponed
 from hpoq.processing.intake import Defective
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Terms, mark_sent_back
-from hpoq.processing.outcome import Announcer, Outcome, Result
+from hpoq.processing.outcome import Announcer, Outcome, Retry
 from hpoq.processing.processor import Processor
 from hpoq.testing import FakeClock, MemoryStore
 from support.reading import read_message
@@ -26,7 +26,7 @@ TERMS = Terms(lease=90, skew=10, consistency=15, retention=1000, max_attempts=3)
 INTAKE = read_message(Message("smq", "M1", REQUEST.encode()))
 WAITED = replace(INTAKE.delivery, since=0.0)
 THROTTLED = EventError("Throttling.User", "too many calls", retryable=True)
-HELD = Result(Outcome.RETRY, "k", "M1", throttled=True)
+HELD = Retry(Outcome.RETRY, "k", "M1", throttled=True)
 
 
 class Down(MemoryStore):
@@ -84,7 +84,7 @@ def test_a_message_that_waits_again_is_recorded():
     assert held == replace(HELD, record=ledger.get(WAITED.key))
     ledger.save(mark_sent_back(held.record, 1, clock.now()), held.record.version)
     older = processor.hold_back(WAITED, HELD)
-    assert (older.outcome, older.record, older.message_id) == (Outcome.DUPLICATE, None, "M1")
+    assert (older.outcome, older.message_id) == (Outcome.DUPLICATE, "M1")
     assert older.error.code == "Superseded"
     newest = processor.hold_back(replace(WAITED, sequence=1), HELD)
     assert newest == replace(HELD, record=ledger.get(WAITED.key))

@@ -18,7 +18,7 @@ from hpoq.processing.envelope import MOST_SEQUENCE, Envelope, seal, unseal
 from hpoq.processing.intake import Rejected
 from hpoq.processing.ledger import Ledger
 from hpoq.processing.lifecycle import Action, Delivery, Terms
-from hpoq.processing.outcome import Outcome, Result
+from hpoq.processing.outcome import Outcome, Retry
 from hpoq.processing.pace import Pace
 from hpoq.processing.sendback import DeadLetters, SendBack
 from hpoq.testing import FakeClock, MemoryStore
@@ -70,7 +70,7 @@ def released(ledger, clock, **changes):
 
 
 def retry(record=None):
-    return Result(Outcome.RETRY, KEY, "M1", error=ERROR, record=record)
+    return Retry(Outcome.RETRY, KEY, "M1", error=ERROR, record=record)
 
 
 def intake(envelope=ENVELOPE, delivery=DELIVERY):
