@@ -49,6 +49,11 @@ class Alias:
     canary: str | None = None
     weight: float = 0.0
 
+    def __str__(self) -> str:
+        if self.canary is None:
+            return f"Version {self.version} takes all calls."
+        return f"Version {self.canary} takes {self.weight:.3g} of the calls, version {self.version} the rest."
+
 
 def deploy(*, unchecked: bool = False) -> None:
     """Deploy everything, and send all calls to the new version. Also the first deployment."""
@@ -96,7 +101,7 @@ def rollback(version: str | None = None, *, canary_only: bool = False) -> None:
     if version is None:
         alias = _alias()
         if canary_only and alias.canary is None:
-            sys.stdout.write(f"There is no canary. Version {alias.version} takes all calls.\n")
+            sys.stdout.write(f"There is no canary. {alias}\n")
             return
         version = alias.version if alias.canary is not None else _find_version_before(alias.version)
     _point(Alias(version))
@@ -378,6 +383,7 @@ def _point(alias: Alias) -> None:
     weights = json.dumps({} if alias.canary is None else {alias.canary: alias.weight})
     name = ("--alias-name", ALIAS)
     _run("function", "alias", "publish", *name, "--version-id", alias.version, "--vw", weights)
+    sys.stdout.write(f"{alias}\n")
 
 
 def _run(*arguments: str) -> None:

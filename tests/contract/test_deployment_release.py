@@ -260,8 +260,10 @@ def test_rollback_of_a_canary(operator_without_cli):
     """A rollback drops the canary; the version that took the rest of the calls takes all."""
     operator = operator_without_cli
     operator.given(3, "2", {"3": 0.5})
-    operator.release("rollback")
+    done = operator.run(sys.executable, "release.py", "rollback")
     assert operator.live == ("2", {})
+    # So that nobody runs it once more, which goes back to version 1.
+    assert done.stdout.endswith("Version 2 takes all calls.\n")
 
 
 def test_before_a_first_deployment(operator):
