@@ -78,6 +78,8 @@ def canary(weight: float, *, unchecked: bool = False) -> None:
     if not unchecked:
         _check_first()
     present, version = _alias().version, _publish()
+    if version == present:
+        raise ReleaseError(f"Nothing has changed since version {version}, which takes the calls already.")
     if not unchecked:
         _start(version)
     _point(Alias(present, version, weight))

@@ -307,6 +307,16 @@ def test_a_release_that_broke_off_is_completed_with_its_version(operator):
     check_options(operator)
 
 
+def test_a_canary_of_the_live_version_is_refused(operator_without_cli):
+    """If nothing has changed since the live version, it would share the calls with itself."""
+    operator = operator_without_cli
+    operator.given(2, "2")
+    nothing = {"STUB_FAILS": "version publish", "STUB_REASON": "VersionPublishError: no changes"}
+    said = operator.release("canary", "0.1", ends=1, **nothing)
+    assert "Nothing has changed since version 2, which takes the calls already." in said
+    assert operator.live == ("2", {})
+
+
 @pytest.mark.one_of("words", budget=CI_BUDGET)
 @pytest.mark.parametrize("words", [["deploy"], ["canary", "0.1"]], ids=" ".join)
 def test_a_version_that_does_not_start_gets_no_calls(operator_without_cli, words):
