@@ -21,6 +21,7 @@ from darabonba.runtime import RuntimeOptions
 import alilocal
 from alilocal.core.snapshot import BadSnapshot
 from alilocal.eventbridge.model import DEFAULT
+from alilocal.fc import callbase
 from alilocal.smq.message import Outgoing
 from support.budget import CI_BUDGET
 from support.deployment import vendor_config
@@ -1086,6 +1087,22 @@ def test_an_http_trigger_can_be_called_asynchronously(client, server):
     wait_until(lambda: server.cloud.functions["f"].invocations)
     (call,) = server.cloud.functions["f"].invocations
     assert call.result.request_id == answer.headers["X-Fc-Request-Id"]
+
+
+def test_a_request_to_an_http_trigger_has_the_limits_of_a_call(client, monkeypatch):
+    """The size of an event, for either kind of call, and the reserved concurrency of the function."""
+    url = web_function(client)
+
+    def ask(size, **headers):
+        answer = requests.post(url, data=b"x" * size, headers=headers, timeout=60)
+        return answer.status_code, answer.json()["Code"]
+
+    assert ask(128 * 1024, **{"X-Fc-Invocation-Type": "Async"}) == (413, "RequestEntityTooLarge")
+    monkeypatch.setattr(callbase, "MOST_SYNC_BYTES", 1000)
+    assert ask(1000) == (413, "RequestEntityTooLarge")
+    body = m.PutConcurrencyInput(reserved_concurrency=0)
+    client.put_concurrency_config("f", m.PutConcurrencyConfigRequest(body=body))
+    assert ask(0) == (429, "ResourceExhausted")
 
 
 def test_the_result_of_an_http_trigger_is_checked(client):

@@ -17,7 +17,7 @@ from alilocal.core.credentials import Credential
 from alilocal.core.http import Request, Response, ServiceError
 from alilocal.core.service import Call
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.errors import InvocationDisabled, NotFound
+from alilocal.fc.errors import NotFound
 from alilocal.fc.functionhost import LATEST
 from alilocal.fc.registry import Entry, Trigger
 from alilocal.fc.triggerconfig import HttpSource, read_source
@@ -63,11 +63,12 @@ class HttpTriggers(CallBase):
         entry, trigger, source, path = self.find(call.request)
         if call.request.method not in source.methods:
             raise ServiceError(405, "MethodNotAllowed", f"the trigger takes {', '.join(source.methods)}")
-        if entry.disabled:
-            raise InvocationDisabled(entry.name)
         deployed = self._registry.find(entry.name, trigger.qualifier)
+        self._check_callable(deployed)
         event, host = self._event(call, path), self._host()
-        if call.request.header("x-fc-invocation-type") == "Async":
+        is_async = call.request.header("x-fc-invocation-type") == "Async"
+        self._check_size(event, is_async=is_async)
+        if is_async:
             accept = partial(host.invoke_async, deployed, event, call.request_id, 0)
             self._world.changed.run_unlocked(accept)
             return Response(202, (("X-Fc-Request-Id", call.request_id),))

@@ -15,15 +15,9 @@ from alilocal.core.jsonvalue import read_whole
 from alilocal.core.service import Call
 from alilocal.fc import wire
 from alilocal.fc.callbase import CallBase
-from alilocal.fc.errors import (
-    InvalidArgument,
-    InvocationDisabled,
-    PayloadTooLarge,
-    TaskExists,
-    TooManyRequests,
-)
+from alilocal.fc.errors import InvalidArgument, TaskExists
 from alilocal.fc.functionhost import LATEST, Deployed
-from alilocal.fc.model import MOST_ASYNC_BYTES, MOST_SYNC_BYTES, InvocationResult
+from alilocal.fc.model import InvocationResult
 
 T = TypeVar("T")
 _MOST_DELAY_SECONDS = 3600
@@ -53,14 +47,12 @@ class InvokeCalls(CallBase):
         _check_choice("InvocationType", kind, ("Sync", "Async"))
         log_types = ("Tail", "None") if kind == "Sync" else ("None",)
         _check_choice("LogType", call.request.header("x-fc-log-type") or "None", log_types)
-        most = MOST_SYNC_BYTES if kind == "Sync" else MOST_ASYNC_BYTES
-        if len(event) > most:
-            raise PayloadTooLarge(most)
+        self._check_size(event, is_async=kind == "Async")
         if name not in self._registry.entries and host.local(name):
             result = self._run(lambda: host.invoke_local(name, event, call.request_id))
             return self._answer(call, result)
         deployed = self._registry.find(name, qualifier)
-        self._check(deployed)
+        self._check_callable(deployed)
         if kind == "Async":
             return self._accept(call, deployed)
         result = self._run(lambda: host.invoke(deployed, event, call.request_id))
@@ -92,13 +84,6 @@ class InvokeCalls(CallBase):
             raise TaskExists(task)
         entry.tasks.append(task)
         del entry.tasks[:-_KEPT_TASKS]
-
-    def _check(self, deployed: Deployed) -> None:
-        most = deployed.most_instances
-        if self._registry.get(deployed.name).disabled:
-            raise InvocationDisabled(deployed.name)
-        if most is not None and self._host().busy(deployed.name) >= most:
-            raise TooManyRequests(deployed.name, most)
 
     def _run(self, act: Callable[[], T]) -> T:
         """Run a call without the lock, because the function calls the cloud; raises ServiceError."""
