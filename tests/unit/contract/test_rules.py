@@ -862,6 +862,23 @@ ALLOWED = "allowed here are experiment, schemaVersion, idempotencyKey, guard, $s
             )
         ),
         (c("monitor_config/webhook_url"), "unknown member; write url"),
+        (c("metrics"), "unknown member; write metric_dict in metric_config"),
+        (c("codeDir"), "unknown member; write a command of platform_config.cmd"),
+        (c("trial_command"), "unknown member; write platform_config.cmd"),
+        ("/guard/maxDuration", "unknown member; write maxHours"),
+        ("/guard/max_minutes", "unknown member; write maxHours, a number of hours"),
+        ("/producerKey", "unknown member; write idempotencyKey"),
+        *(
+            (f"/experiment/{name}", "unknown member; remove it: a request has only the body of the call")
+            for name in (
+                "Format",
+                "Timestamp",
+                "Signature",
+                "SignatureMethod",
+                "SignatureNonce",
+                "SignatureVersion",
+            )
+        ),
         (c("yml_config/class_args"), "unknown member here; it belongs in tuner or assessor"),
         (c("yml_config/earlyStopping"), "unknown member; write the name of assessor in yml_config"),
         ("/experiment/Action", "unknown member; remove it: a request has only the body of the call"),
@@ -950,6 +967,7 @@ def test_an_experiment_under_another_name_is_recognized(member, hint):
         # A direction of other tools is known by its value.
         ([("yml_config/goal", "minimize")], ["write optimize_mode in class_args of yml_config.tuner"]),
         ([("metric_config/mode", "MAX")], ["write optimize_mode in class_args of yml_config.tuner"]),
+        ([("objective", "minimum")], ["write optimize_mode in class_args of yml_config.tuner"]),
         (
             [("yml_config/tuner/direction", "maximise")],
             ["write optimize_mode in class_args of yml_config.tuner"],
@@ -1191,6 +1209,33 @@ SUGGESTIONS = [
     (("/dryRun", "Yes"), "not a string; write true without quotes"),
     ((c("yml_config/debug"), "0"), "not a string; write false without quotes"),
     ((c("yml_config/debug"), "maybe"), "must be a boolean, not a string"),
+    *(
+        (("/dryRun", text), f"must be a boolean, not a string; write {meant} without quotes")
+        for text, meant in [
+            *((text, "true") for text in ("TRUE", " on", "1")),
+            *((text, "false") for text in ("False", "no", "off", "")),
+        ]
+    ),
+    *(
+        ((c(f"metric_config/{member}"), word), f"not {word!r}; did you mean {meant}?")
+        for member, word, meant in [
+            *(("final_mode", word, "final") for word in ("last", "Latest")),
+            *(("final_mode", word, "best") for word in ("MAX", "min", "maximum", "minimum")),
+            *(("final_mode", word, "avg") for word in ("mean", "average")),
+            *(("metric_type", word, "stdout") for word in ("log", "logs", "console", "output")),
+            *(("metric_type", word, "table") for word in ("SQL", "odps", "MaxCompute", "query")),
+            *(("metric_type", word, "summary") for word in ("tensorboard", "tfevents")),
+        ]
+    ),
+    *(
+        (("/action", word), '; to stop an experiment, write {"stop": {"idempotencyKey": "..."}}')
+        for word in ("stop", "Cancel", "terminate", "abort")
+    ),
+    (("/action", "create"), "; remove it: a request has only the body of the call"),
+    (("/experiment/Accessibility", "Workspace"), "not 'Workspace'; did you mean PUBLIC?"),
+    ((c("schedule_config/end_time"), 600), 'not a number; write "HH:MM"'),
+    ((c("monitor_config/at_user_ids"), [1]), 'an array; write an array in a string, as in "[1472583690]"'),
+    ((c("params_config/params_src_dst_filepath"), [["a", "b"]]), 'not an array; write "source,destination"'),
     ((c("yml_config/max_trial_number"), "010"), "must be an integer, not a string"),
     ((c("yml_config/max_trial_number"), "20.5"), "must be an integer, not a string"),
     *(
