@@ -232,8 +232,8 @@ def _check_commands(config: JsonObject) -> Iterator[Finding]:
 
 
 def _keep_code(quoted: re.Match[str]) -> str:
-    """Return what is in quotes if it is a command, which has parameters, and an empty string for a text."""
-    return quoted[0] if "${" in quoted[0] else ""
+    """Return what is in quotes if it is a command, which has parameters, and the quotes alone of a text."""
+    return quoted[0] if "${" in quoted[0] else "''"
 
 
 def _describe_typographic(character: str) -> str:

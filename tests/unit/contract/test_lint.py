@@ -183,6 +183,7 @@ def test_commands(name, commands, found):
         ("dlc submit --command='run \u2013x=${centres}'", "a typographic dash (U+2013)"),
         ("run --x=${centres} --a='' \u201cb\u201d --c=''", "a typographic quote (U+201C)"),
         ("run --title='a \u201cb\u201d' --x=${centres}", None),
+        ("run 'a'\u2013b --x=${centres}", None),
         ('run --title="a\u3000b \u2014\u2014 c" --x=${centres}', None),
         ("SELECT '\u201cx\u201d', 'a \u2013 b', '\u805a\u7c7b\uff08${centres}\uff09'", None),
     ],
@@ -544,6 +545,27 @@ def test_an_escaped_placeholder_keeps_its_dollar_sign():
     assert check({COMMANDS: ["run ${centres} a$$b", "run $${centres}"]}) == [
         (f"placeholder.form {COMMANDS}/1", "$${centres} becomes a $ and the value; write ${centres}")
     ]
+    assert places({COMMANDS: ["run ${centres} $${exp_id}"]}) == [f"placeholder.form {COMMANDS}/0"]
+    assert places({COMMANDS: ["run ${centres} $${other}"]}) == [f"placeholder.undefined {COMMANDS}/0"]
+
+
+@pytest.mark.parametrize(
+    ("space", "found"),
+    [
+        ({"_type": "choice", "_value": [1, 2]}, []),
+        ({"_type": "choice"}, []),
+        ({"_value": [1, 2]}, []),
+        ({"model": {"${centres}": CHOICE}, "k": CHOICE}, ["search-space.name search_space/k"]),
+        ({"${model}": {"${centres}": CHOICE}}, []),
+        ({"model": {"${other}": CHOICE}}, [f"placeholder.undefined {COMMANDS}/0"]),
+    ],
+)
+def test_what_is_no_parameter_has_no_name(space, found):
+    """A search space without names, or an object around parameters, is reported elsewhere, and as one mistake."""
+    assert places({"search_space": space, COMMANDS: ["run ${centres}"]}) == found
+    if "model" in space:
+        others = {"search_space": space, "params_config": {"params_src_dst_filepath": ["a,b"]}}
+        assert places({**others, COMMANDS: ["run ${centres}"]}) == found
 
 
 def test_other_forms_after_a_command_that_uses_every_name():
@@ -766,6 +788,15 @@ def test_evolution_needs_individuals_for_all_trials_at_once(size, trials, at_onc
     assert check(changes) == [(f"run.concurrency {AT_ONCE}", what)] * (most is not None)
     changes[TUNER] = {"name": "PBT", "class_args": {**arguments, "population_size": 1}}
     assert "run.concurrency" not in str(places(changes))
+
+
+def test_evolution_needs_no_individuals_for_trials_that_do_not_run():
+    changes = {
+        TUNER: {"name": "Evolution", "class_args": {"optimize_mode": "maximize"}},
+        TRIALS: 20,
+        AT_ONCE: 40,
+    }
+    assert check(changes) == [(f"run.concurrency {AT_ONCE}", "more than max_trial_number, which is 20")]
 
 
 def test_the_individuals_of_evolution_are_counted_only_if_they_are_a_number():
