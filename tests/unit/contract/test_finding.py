@@ -81,6 +81,7 @@ def test_a_word_with_another_one_behind_it(word, hint):
         # Only a capital behind a small letter begins a word.
         ("SOMEMODEBEST", None),
         ("SomeModeXBest", None),
+        ("SomeModeXaBest", "best"),
         ("modeXBEST", None),
     ],
 )

@@ -315,6 +315,7 @@ def test_an_entry_without_type_or_value(spec, ending):
     [
         ({"_type": "choice", "_value": [1, 2]}, "_type and _value"),
         ({"_type": "choice"}, "_type"),
+        ({"_type": "choice", "x": 1}, "_type"),
         ({"_value": {}, "x": 1, "_type": "choice"}, "_type"),
         ({"_type": {"_type": "choice", "_value": [1, 2]}, "_value": [1, 2]}, "_value"),
     ],
@@ -335,13 +336,14 @@ def test_a_search_space_without_names(space, what):
         ([[1, 2]], "an array in an array; remove the inner brackets"),
         ([[1, 2], [3, 4]], MAY_CONFUSE),
         ([1, None], MAY_CONFUSE),
+        ([None], MAY_CONFUSE),
         ([{"a": 1}, 1], MAY_CONFUSE),
         ([{"name": 1}, 1], f"{MAY_CONFUSE}; write _name, with an underscore"),
     ],
 )
 def test_the_message_about_an_item(items, message):
     """It says which items the engine documents, or what is nearly right."""
-    assert check({"_type": "choice", "_value": items})[0][3] == message
+    assert check({"_type": "choice", "_value": items})[-1][3] == message
 
 
 @pytest.mark.parametrize(
