@@ -502,6 +502,30 @@ def test_calls_can_be_disabled(client):
     assert invoke(client).status_code == 200
 
 
+def test_a_trigger_does_not_call_a_disabled_function(client, server):
+    """An event stream delivers its messages later; a topic, which calls asynchronously, drops them."""
+    create(client)
+    queue, _ = server.cloud.queues.create("orders"), server.cloud.topics.create("news")
+    create_trigger(client, stream())
+    create_trigger(
+        client,
+        {"notifyContentFormat": "STREAM"},
+        "topic",
+        "mns_topic",
+        source_arn=f"acs:mns:cn-local:{server.cloud.account_id}:/topics/news",
+    )
+    client.disable_function_invocation("f", m.DisableFunctionInvocationRequest())
+    queue.send("hello")
+    server.cloud.topics.publish("news", Outgoing("lost"))
+    [running] = server.cloud.streams
+    wait_until(lambda: [one.error for one in running.deliveries] == ["InvocationDisabled"])
+    client.enable_function_invocation("f")
+    server.cloud.clock.advance(20)
+    assert running.wait_idle(60)
+    [call] = server.cloud.functions["f"].invocations
+    assert b"hello" in call.result.body
+
+
 def publish(client, release):
     update(client, code=inline(release))
     request = m.PublishFunctionVersionRequest(body=m.PublishVersionInput(description=f"release {release}"))

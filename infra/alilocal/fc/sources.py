@@ -6,6 +6,7 @@ https://github.com/awesome-fc/fc-trigger-examples.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -45,7 +46,7 @@ class Timer(Watcher):
     def _fire(self, moment: float) -> None:
         time = datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {"triggerTime": time, "triggerName": self._name, "payload": self._source.payload}
-        self._call(json.dumps(event, ensure_ascii=False).encode())
+        _call_once(self._call, json.dumps(event, ensure_ascii=False))
 
 
 class TopicListener(Watcher):
@@ -71,10 +72,7 @@ class TopicListener(Watcher):
         return None
 
     def _deliver(self, message: Published) -> None:
-        try:
-            self._call(self._event(message).encode(errors="replace"))
-        except PayloadTooLarge:
-            return
+        _call_once(self._call, self._event(message))
 
     def _event(self, message: Published) -> str:
         if self._source.form == "STREAM":
@@ -92,3 +90,9 @@ class TopicListener(Watcher):
             **({"MessageTag": message.tag} if message.tag else {}),
         }
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def _call_once(call: Call, event: str) -> None:
+    """Call a function asynchronously. An event that it cannot take, for example because it is disabled, is lost."""
+    with contextlib.suppress(PayloadTooLarge, ServiceError):
+        call(event.encode(errors="replace"))

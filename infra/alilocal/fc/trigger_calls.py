@@ -112,7 +112,9 @@ class TriggerCalls(CallBase):
     def _start_source(self, function: str, trigger: Trigger, source: Source) -> None:
         def find() -> Deployed:
             with self._world.changed:
-                return self._registry.find(function, trigger.qualifier)
+                deployed = self._registry.find(function, trigger.qualifier)
+                self._check_callable(deployed)
+                return deployed
 
         try:
             self._host().start_trigger(function, trigger.name, source, find)
