@@ -51,7 +51,7 @@ def test_a_stack_that_is_nearly_full_rejects_no_request():
     """A fault of the machine says nothing about the request: another instance can read it."""
     read_message(Message("smq", "M1", KEYED))
     limit, depth, read = sys.getrecursionlimit(), len(inspect.stack(0)), set()
-    for spare in range(60):
+    for spare in range(0, 60, 2):
         try:
             sys.setrecursionlimit(depth + spare)
             read.add(type(read_message(Message("smq", "M1", KEYED))))
