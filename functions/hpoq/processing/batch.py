@@ -125,24 +125,26 @@ class _Lanes:
             lane.append((self._added, intake))
         self._added += 1
         if is_new:
-            run = contextvars.copy_context().run
+            run, begun = contextvars.copy_context().run, threading.Lock()
             try:
-                self._workers.append(self._pool.submit(run, self._work, key))
+                self._workers.append(self._pool.submit(run, self._work, key, begun))
             except RuntimeError:
                 # No more threads can be started. The pool has the work all the same, but perhaps no thread for it.
-                run(self._work, key)
+                self._work(key, begun)
 
-    def _work(self, key: str) -> None:
+    def _work(self, key: str, begun: threading.Lock) -> None:
+        if not begun.acquire(blocking=False):
+            return
         while (waiting := self._next(key)) is not None:
             index, intake = waiting
             self._results[index] = self._process(intake)
 
     def _next(self, key: str) -> tuple[int, Intake] | None:
         with self._lock:
-            lane = self._waiting.get(key)
+            lane = self._waiting[key]
             if lane:
                 return lane.popleft()
-            self._waiting.pop(key, None)
+            del self._waiting[key]
             return None
 
     def results(self) -> list[Result]:

@@ -91,6 +91,44 @@ def test_without_threads_messages_are_processed_one_by_one(most, monkeypatch):
     assert [result.message_id for _, result in results] == [item.delivery.message_id for item in items]
 
 
+def test_a_thread_may_take_the_work_for_which_no_other_could_be_started(monkeypatch):
+    """It is done once all the same, and the messages of its key one after another."""
+    clock, start, started = FakeClock(), threading.Thread.start, []
+    is_refused, is_taken, is_read = threading.Event(), threading.Event(), threading.Event()
+    active, together = [], []
+
+    def start_one(thread):
+        if started:
+            is_refused.set()
+            is_taken.wait(5)
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    def process(item):
+        key, message_id = item.delivery.key, item.delivery.message_id
+        together.extend(one for one in active if one == key)
+        active.append(key)
+        if message_id == "0":
+            is_refused.wait(5)
+        elif message_id == "1":
+            is_taken.set()
+            is_read.wait(5)
+        active.remove(key)
+        return done(item)
+
+    def read_message(item):
+        if item.delivery.message_id == "2":
+            is_read.set()
+        return item
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    items = [intake(key, str(n)) for n, key in enumerate("abbb")]
+    results = run(process, clock, limits(clock), 2, items, read_message=read_message)
+    assert [result.message_id for _, result in results] == ["0", "1", "2", "3"]
+    assert together == []
+
+
 def ready(key, kind="smq", **members):
     """Return the intake of a request that a message of `kind` brings."""
     body = json.dumps({**make_document(key), **members}).encode()
