@@ -137,13 +137,14 @@ def parse_request(body: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -
     source, document = opened.source, opened.value
     violations, warnings = ViolationList(), ViolationList()
     request, sent = _check(opened, violations, warnings)
+    is_refused = request is None or bool(violations.kept or source.violations or unclear)
     # A message may quote a value, and a producer may write a secret where nobody expects one.
-    mask = Mask(find_secrets(document) if violations.kept or warnings.kept else ())
+    mask = Mask(find_secrets(document) if is_refused or warnings.kept else ())
     warned = (*source.warnings, *opened.locate(warnings, mask))
     # A stop needs no identity.
     if source.anonymous and "stop" not in document and document.get("idempotencyKey") is None:
         warned = (Violation("", "cloudevent.identity", source.anonymous), *warned)
-    if request is None or violations.kept or source.violations or unclear:
+    if request is None or is_refused:
         name, workspace_id = (text and mask(text) for text in _read_name_and_workspace(document))
         located = (*source.violations, *opened.locate(violations, mask))
         if unclear:

@@ -381,6 +381,25 @@ def test_a_secret_in_the_name_of_an_invalid_request_is_masked():
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('{"dryRun": true, "dryRun": true, "experiment": %s}', id="repeated"),
+        pytest.param(
+            '{"specversion": "1.0", "type": "t", "source": "s", "id": "1", "guard": {}, "data": {"experiment": %s}}',
+            id="misplaced",
+        ),
+    ],
+)
+def test_a_secret_in_the_name_of_a_request_that_is_only_badly_written_is_masked(body):
+    """Nothing is wrong with the request itself."""
+    experiment = copy.deepcopy(MINIMAL["experiment"]) | {"Name": "run-of-can4ry-1"}
+    experiment["HpoExperimentConfiguration"]["dlc_config"] = {"access_id": "a", "access_key": "can4ry-1"}
+    with pytest.raises(RequestRejected) as caught:
+        parse_request((body % json.dumps(experiment)).encode())
+    assert caught.value.name == "run-of-***"
+
+
+@pytest.mark.parametrize(
     "name", ["token=can4ry-1", "run --password can4ry-1", "https://user:can4ry-1@host/x~y"]
 )
 @pytest.mark.parametrize("place", ["guard", "experiment", "search_space"])
