@@ -11,8 +11,9 @@ from alilocal.core.jsonvalue import MASK, JsonObject, JsonValue, mask_secrets, r
 from alilocal.core.secretnames import is_secret_name
 from alilocal.core.view import Badge, Body, Button, Cell, Code, Lines, Link, Moment, Part, Plot, Table
 
-_ASSIGNMENT = re.compile(r"""(?<![\w.\-])(-{0,2}[A-Za-z][\w.\-]*)=(?:\\?"[^"]*"|'[^']*'|[^\s"'\\]+)""")
-"""An option or a variable of a command, with its value."""
+_NAME = re.compile(r"(?<![\w.\-])(?:(--?[A-Za-z][\w.\-]*)(?:\s*[=:]|\s)|([A-Za-z][\w.\-]*)\s*[=:])\s*")
+"""An option, a variable or a header in a command, up to its value."""
+_VALUE = re.compile(r"""(?:(?:Bearer|Basic)\s+)?(?:\\?"[^"]*"|'[^']*'|[^\s"'\\&]+)""")
 _MOST_LINES, _MOST_SHOWN, _MOST_PREVIEWED = 500, 20_000, 60
 
 
@@ -100,7 +101,7 @@ def show_json(value: JsonValue) -> JsonValue:
         return [show_json(one) for one in value]
     if not isinstance(value, dict):
         masked = mask_secrets(value)
-        return _ASSIGNMENT.sub(_mask_assignment, masked) if isinstance(masked, str) else masked
+        return _mask_command(masked) if isinstance(masked, str) else masked
     message = value.get("messageBody")
     if isinstance(message, str) and read_json(message) is None:
         value = {**value, "messageBody": _hide(message)}
@@ -110,8 +111,16 @@ def show_json(value: JsonValue) -> JsonValue:
     }
 
 
-def _mask_assignment(found: re.Match[str]) -> str:
-    return f"{found[1]}={MASK}" if is_secret_name(found[1]) else found[0]
+def _mask_command(text: str) -> str:
+    """Return `text` with asterisks for the values of options, variables and headers that have a secret's name."""
+    shown, end = "", 0
+    for found in _NAME.finditer(text):
+        if found.start() < end or not is_secret_name(found[1] or found[2]):
+            continue
+        if value := _VALUE.match(text, found.end()):
+            shown += text[end : found.end()] + MASK
+            end = value.end()
+    return shown + text[end:]
 
 
 def _hide(body: str) -> str:

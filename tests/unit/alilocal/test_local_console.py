@@ -106,6 +106,10 @@ def test_no_secret_of_a_message_is_shown(cloud, ask):
         "url": "http://x?token=clear-token",
         "cmd": ["git clone https://me:clear-word@host/x", "curl 'http://x?n=1&token=clear-query&m=2'"],
         "run": "PASSWORD='clear words' run --lr=0.1 --access_key=clear-option",
+        "list": [
+            "x --token clear-word --depth PASSWORD=clear-own",
+            "curl -H 'Authorization: Bearer clear-key'",
+        ],
     }
     sent = cloud.queues.create("orders").send(json.dumps(secret))
     cloud.queues["orders"].send("clear-text that is no JSON")
