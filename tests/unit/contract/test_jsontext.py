@@ -405,6 +405,48 @@ def test_a_refused_number_has_its_place(data, rule, offset):
     assert (caught.value.rule, caught.value.offset) == (rule, offset)
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "the text is empty"),
+        (b" \n", "the text is empty"),
+        (b'\0\0\0\2{"a": 1}', "bytes in front of the text"),
+        (b'\0\0\xff\2{"a": 1}', "bytes in front of the text"),
+        (b"7b2261223a317d", "the text is in hexadecimal"),
+        (b'"{""a"": 1}"', "a cell of CSV"),
+    ],
+)
+def test_another_encoding_of_the_whole_text_is_at_its_start(data, words):
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    assert (caught.value.rule, caught.value.offset) == ("json.syntax", 0)
+    assert caught.value.message.startswith(f"not JSON: {words}")
+
+
+@pytest.mark.parametrize(
+    ("data", "rule", "words"),
+    [
+        (b"\n\xff", "json.encoding", "not UTF-8 at line 2 (byte 1)"),
+        (b"\n[x]", "json.syntax", "not JSON at line 2, column 2"),
+        (b"[,]", "json.syntax", "not JSON at line 1, column 2: a comma without an item"),
+        (b"[1,,]", "json.syntax", "not JSON at line 1, column 4: one comma too many"),
+        (b'["\\udfff"]', "json.surrogate", "an unpaired surrogate at line 1, column 3"),
+        (
+            b'["[", ' + b"[" * 64 + b"]" * 65,
+            "json.depth",
+            "nested deeper than 64 levels, at line 1, column 70",
+        ),
+        (b"[" + b"[], " * 40 + b"[" * 64 + b"]" * 65, "json.depth", "nested deeper than 64 levels"),
+    ],
+)
+def test_where_a_text_is_wrong(data, rule, words):
+    """Lines and levels are counted from the first character to the last, outside of strings."""
+    with pytest.raises(JsonError) as caught:
+        loads(data)
+    assert (caught.value.rule, caught.value.message.startswith(words)) == (rule, True), caught.value.message
+    assert loads("1." + "0" * 398) == 1
+
+
 def test_all_refused_numbers_are_found():
     """A hundred of them, each with its place. Of two values of one member, the first has no pointer."""
     with pytest.raises(JsonError) as caught:

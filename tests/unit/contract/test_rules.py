@@ -966,6 +966,13 @@ def test_an_experiment_under_another_name_is_recognized(member, hint):
         ),
         # A direction of other tools is known by its value.
         ([("yml_config/goal", "minimize")], ["write optimize_mode in class_args of yml_config.tuner"]),
+        ([("output_config", {"goal": "accuracy"})], ["allowed here are model_path, summary_path"]),
+        ([("output_config", {"format": "x"})], ["allowed here are model_path, summary_path"]),
+        # Of two unknown members, none is taken for the missing one.
+        (
+            [("platform_config/name", DELETE), ("platform_config/type", "a"), ("platform_config/note", "b")],
+            ["allowed here are name, cmd, resume", "unknown member"],
+        ),
         ([("metric_config/mode", "MAX")], ["write optimize_mode in class_args of yml_config.tuner"]),
         ([("objective", "minimum")], ["write optimize_mode in class_args of yml_config.tuner"]),
         (
@@ -1330,6 +1337,19 @@ SUGGESTIONS = [
     (("/experiment", []), "must be an object, not an array"),
     ((c("metric_config"), []), "must be an object, not an array"),
     (("/idempotencyKey", "a\u2028b"), "without control characters; character 2 is U+2028"),
+    (("/idempotencyKey", "\n"), "without control characters; character 1 is U+000A"),
+    (("/idempotencyKey", "x" * 254 + "\n"), "without control characters; character 255 is U+000A"),
+    (
+        (c("yml_config"), '{"a": }'),
+        "; as JSON text it is invalid: not JSON at line 1, column 7: a value is missing here",
+    ),
+    ((c("yml_config/max_trial_number"), {"value": [1]}), "must be an integer, not an object"),
+    *((("/guard", {"targetMetric": text}), "must be a number, not a string") for text in ("1:30", "1h30m")),
+    (("/guard", {"maxHours": True}), "must be a number, not a boolean"),
+    ((c("metric_config/final_mode"), ["best", "avg"]), "or 'avg', not an array"),
+    ((c("metric_config/final_mode"), ["last"]), "or 'avg', not an array"),
+    (("/experiment", ""), "must be an object, not a string"),
+    ((c("platform_config/cmd"), {"0": "a", "x": "b"}), "must be an array, not an object"),
     (
         (c("yml_config/max_trial_number"), 2**31),
         "must be a 32-bit integer, from -2147483648 to 2147483647",
@@ -1374,6 +1394,17 @@ def test_a_misspelt_word_gets_a_suggestion():
         ({"body": {"HpoExperimentConfiguration": {}}}, "to be inside body: send it by itself"),
         ({"a": 1, "LTAI5t": {"stop": {}}}, "to be inside a member of this object: send it by itself"),
         ({"id": "1", "source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
+        ({"source": "/a", "type": "t", "data": {}}, 'a CloudEvent needs a specversion: "1.0"'),
+        ({"expriment": 5}, "; did you mean experiment?"),
+        (
+            {"expriment": 5, "note": 5, "HpoExperimentConfigs": 5},
+            "; did you mean HpoExperimentConfiguration?",
+        ),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"experiment": {}}}}}}}}, "a/b/c/d/e/f: send it by itself"),
+        (
+            {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"experiment": {}}}}}}}}},
+            "`HpoExperimentConfiguration`)",
+        ),
         ({"trialConcurrency": 1, "searchSpace": {}}, "NNI, which must be rewritten: see hpoq init"),
         ({"name": "a", "hpo_experiment_configuration": {}}, "did you mean HpoExperimentConfiguration?"),
         ({"Experiment": {"Name": "a"}, "IdempotencyKey": "k"}, "; did you mean experiment?"),
@@ -1562,7 +1593,10 @@ def test_a_stop_is_rejected_for_one_reason(document, rules):
             for text in (" sJ0xjVa", "sJ0xjVa\n")
         ),
         ({"producerKey": "k"}, "unknown member; write idempotencyKey"),
-        ([], '; write {"idempotencyKey": "..."} or {"experimentId": "..."}'),
+        *(
+            (value, '; write {"idempotencyKey": "..."} or {"experimentId": "..."}')
+            for value in ([], "sJ0xjVa")
+        ),
     ],
 )
 def test_the_target_of_a_stop_gets_a_hint(stop, hint):
