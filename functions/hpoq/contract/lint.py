@@ -102,7 +102,7 @@ _KEEP_VALUES = ("tpe", "gridsearch")
 # The trials that TPE draws at random first, without these numbers.
 _STARTUP_TRIALS = 20
 # What other tools call optimize_mode.
-_MODE_NAMES = ("direction", "goal", "mode")
+_MODE_NAMES = ("direction", "goal")
 _TYPE_NAMES = {
     int: "an integer",
     float: "a number with a decimal point, such as 1.0",

@@ -711,6 +711,12 @@ def test_members_of_tpe_args(argument, value, words):
     assert "tuner.argument" not in str(places({**changes, f"{TUNER}/name": "SMAC"}))
 
 
+def test_the_documented_members_of_tpe_args():
+    """As NNI's reference of its tuners lists them with their defaults."""
+    numbers = {"n_startup_jobs": 20, "n_ei_candidates": 24, "linear_forgetting": 25, "prior_weight": 1.0}
+    assert places({TPE_ARGS: {"constant_liar_type": "best", **numbers, "gamma": 0.25}}) == []
+
+
 def test_an_argument_of_tpe_in_the_wrong_object():
     changes = {f"{TUNER}/class_args/n_startup_jobs": 5}
     assert message(changes) == "not a documented argument of TPE; it belongs in tpe_args"
