@@ -96,9 +96,9 @@ def clock_is_off(server):
     clock.sent_at = lambda asked_at=None: clock.now() + 600
 
 
-def answers(kind="status", **changes):
-    """Let each call of PAI AutoML be answered so."""
-    return lambda server: server.cloud.faults.add(kind, service="paiautoml", times=None, **changes)
+def answers(kind="status", service="paiautoml", **changes):
+    """Let each call of a service be answered so."""
+    return lambda server: server.cloud.faults.add(kind, service=service, times=None, **changes)
 
 
 def without(action):
@@ -173,6 +173,20 @@ LIMITED = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "limited", "ALIBABA_CLOUD_ACCESS_KEY_S
             answers(status=403, code="Forbidden.InDebt"),
             {},
             "list experiments",
+            "problem",
+            "look up Forbidden.InDebt",
+        ),
+        (
+            answers(status=400, code="InvalidTimeStamp.Expired"),
+            {},
+            "list experiments",
+            "problem",
+            "set the clock",
+        ),
+        (
+            answers(service="smq", status=403, code="Forbidden.InDebt"),
+            {},
+            "queue hpo-requests",
             "problem",
             "look up Forbidden.InDebt",
         ),

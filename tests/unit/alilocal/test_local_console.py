@@ -126,7 +126,7 @@ def test_no_secret_of_a_dead_letter_is_shown(cloud, ask):
         cloud.queues.create(name)
     secret = json.dumps({"name": "kept", "access_key": "clear-key"})
     bodies = [secret, base64.b64encode(secret.encode()).decode(), json.dumps({"text": secret})]
-    bodies += [json.dumps(secret), "access_key: clear-key", json.dumps({"text": json.dumps(secret)})]
+    bodies += [json.dumps(secret), "a text with a clear-key", json.dumps({"text": json.dumps(secret)})]
     sent = [cloud.queues["orders"].send(body) for body in bodies]
     stream = EventStream(
         cloud, queue="orders", invoke=lambda _: False, dead_letter_queue="dead", batch_size=len(bodies)
