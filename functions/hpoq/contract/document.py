@@ -127,9 +127,10 @@ def read_experiment(located: LocatedObject) -> tuple[JsonValue, bool]:
         return jsontext.loads(text), True
     except JsonError as exc:
         found = [(error.rule, _hide_names(error)[1]) for error in (exc, *exc.others)]
-        raise RequestRejected(
-            [located.violation("/experiment", rule, message) for rule, message in dict.fromkeys(found)]
-        ) from None
+        violations = [
+            located.violation("/experiment", rule, message) for rule, message in dict.fromkeys(found)
+        ]
+        raise RequestRejected([*located.violations, *violations]) from None
 
 
 def read_object(body: bytes) -> JsonObject | None:

@@ -291,7 +291,7 @@ def _wrap(source: LocatedObject) -> JsonObject:
         from hpoq.contract.explain import hint_at_shape  # for invalid requests only
 
         message += hint_at_shape(body, ("experiment", "stop", *filter(None, known)))
-        raise RequestRejected([source.violation("", "document.shape", message)])
+        raise RequestRejected([*source.violations, source.violation("", "document.shape", message)])
     return {**{name: document[name] for name in document.keys() - body.keys()}, "experiment": body}
 
 

@@ -569,6 +569,8 @@ def test_members_of_a_request_beside_data_are_reported_together():
     encoded = base64.b64encode(b'{"experiment": 5}').decode()
     for data, others in [
         ({"data": {"experiment": 5}}, [("type", "/data/experiment")]),
+        ({"data": {"experiment": "{"}}, [("json.syntax", "/data/experiment")]),
+        ({"data": {"x": 5}}, [("document.shape", "/data")]),
         ({"data": '{"experiment": 5}'}, [("type", "/data")]),
         ({"data": None, "data_base64": encoded}, [("type", "/data_base64")]),
         ({"data": 5}, [("document.shape", "/data")]),
