@@ -77,7 +77,7 @@ def handler(event, context):
         import subprocess
         subprocess.Popen(["sleep", "60"])
     if what == "log":
-        print("\u00e4" * asked.get("pad", 0) + "printed")
+        print("\u00e4" * asked.get("pad", 0) + "printed" + asked.get("end", ""))
         logging.getLogger("own").info("logged")
         logging.getLogger("own").debug("hidden")
     if what == "peak":
@@ -264,10 +264,11 @@ def test_log_lines_are_fcs(create):
 
 
 def test_the_tail_of_a_log_has_4_kb(create):
-    """A character that is cut does not become another one, which would need more bytes."""
-    log = ask(create(), do="log", pad=4000).log
-    assert log.startswith("\u00e4")
-    assert 4096 - 1 <= len(log.encode()) <= 4096
+    """A character that is cut, as in one of two lengths, does not become another one, which would need more bytes."""
+    function = create()
+    tails = [ask(function, do="log", pad=4000, end=end).log for end in ("", ".")]
+    assert [log[0] for log in tails] == ["\u00e4"] * 2
+    assert sorted(len(log.encode()) for log in tails) == [4095, 4096]
 
 
 def test_the_header_of_a_large_answer_is_read_once(monkeypatch):
