@@ -303,9 +303,9 @@ class RefusedError(Exception):
 
 
 def change_records(url: str, change: Callable[[Store, float], Iterable[str]]) -> tuple[str | None, list[str]]:
-    """Let `change` work on the store at `url` at the present time, and return why it did not, and its sentences.
+    """Call `change` with the store at `url` and the time; return why it changed nothing, or None, and its sentences.
 
-    The reason is None if it did. Raises SettingsError.
+    Raises SettingsError.
     """
     try:
         with contextlib.closing(find_store(url)) as store:
