@@ -101,14 +101,13 @@ class Hints:
 
         word = word[:_LONGEST_WORD]
         shown = _drop_invisible(word)
-        if alike := [option for option in options if option != word and _drop_invisible(option) == shown]:
+        alike = [one for one in options if one != word and _drop_invisible(one) == shown]
+        if alike := [*alike, *(one for one in options if _is_lookalike(shown, one))]:
             return f"; did you mean {alike[0]}? {_ALIKE}"
         spelt = [option for option in options if fold_name(option) == fold_name(word)]
         ending = [option for option in options if _ends_with(word, option) or _ends_with(option, word)]
         longer = [option for option in options if _is_longer(word, option) or _is_longer(option, word)]
         lowered = {option.lower(): option for option in options}
-        if same := [option for option in options if _is_lookalike(shown, option)]:
-            return f"; did you mean {same[0]}? {_ALIKE}"
         close = [lowered[found] for found in difflib.get_close_matches(word.lower(), lowered, cutoff=0.66)]
         single = next((found for found in (ending, longer) if len(found) == 1), close)
         hint = next(iter(spelt or single), None)
