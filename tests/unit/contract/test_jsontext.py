@@ -450,13 +450,16 @@ def test_where_a_text_is_wrong(data, rule, words):
 def test_all_refused_numbers_are_found():
     """A hundred of them, each with its place. Of two values of one member, the first has no pointer."""
     with pytest.raises(JsonError) as caught:
-        loads('{"a": [NaN, 1, "NaN", {"b": -1e999}],\n "c": %s, "d": NaN, "d": 1}' % ("7" * 500))
+        loads(
+            '{"a": [NaN, 1, "NaN", {"b": -1e999}],\n "c": %s, "d": NaN, "d": 1, "e": 1, "e": 2}' % ("7" * 500)
+        )
     assert [(one.rule, one.pointer, one.offset) for one in (caught.value, *caught.value.others)] == [
         ("json.non-finite", "/a/0", 7),
         ("json.non-finite", "/a/3/b", 28),
         ("json.number", "/c", 44),
         ("json.non-finite", "", 551),
         ("json.duplicate-key", "/d", None),
+        ("json.duplicate-key", "/e", None),
     ]
     assert caught.value.others[1].message.endswith("at line 2, column 7")
     for count in (99, 100, 101):

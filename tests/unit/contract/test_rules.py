@@ -507,6 +507,9 @@ def test_a_number_that_is_refused_hides_no_other_violation():
     found = [("json.non-finite", c(place)) for place in places] + [("json.non-finite", "/guard/maxHours")]
     found += [("metric-weight", c("metric_config/metric_dict/b")), ("unknown-member", "/experiment/Nmae")]
     assert check(body.replace("-1", "NaN").encode()) == (found, [])
+    place = c("yml_config/max_trial_number")
+    body = json.dumps(changed((place, -1))).replace("-1", "NaN")
+    assert check(body.encode()) == ([("json.non-finite", place)], []), "no warning that it is null"
 
 
 def test_repeated_members_hide_no_other_violation():
