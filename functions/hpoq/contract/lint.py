@@ -27,7 +27,7 @@ from hpoq.contract.finding import (
     warning,
 )
 from hpoq.contract.jsontext import pointer_to
-from hpoq.contract.search_space import is_level, names_in
+from hpoq.contract.search_space import find_bare, is_level, names_in
 
 CONFIG = "/experiment/HpoExperimentConfiguration"
 """The pointer to the configuration."""
@@ -369,8 +369,7 @@ def _check_placeholders(config: JsonObject, hints: Hints) -> Iterator[Finding]:
     ]
     space = get_object(config, "search_space")
     defined = set(names_in(space))
-    is_bare = isinstance(space.get("_type"), str) or isinstance(space.get("_value"), list)
-    if is_bare or not isinstance(config.get("search_space"), (dict, type(None))):
+    if find_bare(space) or not isinstance(config.get("search_space"), (dict, type(None))):
         return  # reported already
     # Also the names that a finding suggests: to report them as unused would report one mistake twice.
     used: set[str] = set().union(*(names for _, _, names in found))

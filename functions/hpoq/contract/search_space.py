@@ -97,7 +97,7 @@ def check_space(space: JsonObject, pointer: str, hints: Hints | None = None) -> 
     A finding under a very long name is placed at the search space: pointers with that name could fill the memory.
     """
     hints = hints or Hints()
-    bare = [one for one in ("_type", "_value") if one in space and not isinstance(space[one], dict)]
+    bare = find_bare(space)
     if bare:
         what = f"must have names of parameters, not {' and '.join(bare)}; put a name around both, as in {_EXAMPLE}"
         yield rejection(pointer, "search-space.spec", what)
@@ -412,6 +412,11 @@ def _overflows(kind: str, numbers: Sequence[int | float]) -> bool:
     if kind.endswith("lognormal"):
         return first > _LARGEST_LOGARITHM
     return math.isinf(second - first)
+
+
+def find_bare(space: JsonObject) -> list[str]:
+    """Return which members of a search space are those of a parameter without its name."""
+    return [one for one in ("_type", "_value") if one in space and not isinstance(space[one], dict)]
 
 
 def is_level(spec: JsonValue) -> TypeGuard[JsonObject]:

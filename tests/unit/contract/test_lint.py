@@ -555,6 +555,7 @@ def test_an_escaped_placeholder_keeps_its_dollar_sign():
         ({"_type": "choice", "_value": [1, 2]}, []),
         ({"_type": "choice"}, []),
         ({"_value": [1, 2]}, []),
+        ({"_type": 5}, []),
         ({"model": {"${centres}": CHOICE}, "k": CHOICE}, ["search-space.name search_space/k"]),
         ({"${model}": {"${centres}": CHOICE}}, []),
         ({"model": {"${other}": CHOICE}}, [f"placeholder.undefined {COMMANDS}/0"]),
