@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from deploymentfiles import ACCOUNT, INSTANCE, lay_out
+from deploymentfiles import ACCOUNT, INSTANCE, LOG_TEMPLATE, lay_out
 
 from support.budget import CI_BUDGET
 from support.processes import run_program
@@ -119,6 +119,7 @@ def test_removing_data_lists_it_and_asks_for_the_name(operator):
     name = re.search(r"deployment, (\S+),", refused.stdout)[1]
     assert operator.release("remove", "--data", typed=f"{name}\n").returncode == 0
     assert operator.removed == ["function", "alarms", "base", "log"]
+    assert (operator.folder / LOG_TEMPLATE).is_file(), "s.yaml names it, and a fresh checkout has none"
 
 
 @pytest.mark.one_of("weight", budget=CI_BUDGET)
