@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -148,22 +148,20 @@ class _Guarded(Generic[_T]):
     """
 
     def __init__(self, span: AbstractContextManager[_T], otherwise: _T) -> None:
-        self._span: AbstractContextManager[_T] | None = span
+        self._span = span
         self._otherwise = otherwise
 
     def __enter__(self) -> _T:
         try:
-            return self._span.__enter__() if self._span else self._otherwise
+            return self._span.__enter__()
         except Exception as exc:  # noqa: BLE001 - as the class says
-            self._span = None
+            self._span = nullcontext(self._otherwise)
             get_logger().warning("telemetry.failed", error=type(exc).__name__)
             return self._otherwise
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._span is None:
-            return
         try:
             self._span.__exit__(kind, exc, trace)
         except Exception as failure:  # noqa: BLE001 - as the class says
