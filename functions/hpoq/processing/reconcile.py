@@ -28,9 +28,9 @@ the credentials that search for it (another principal's PRIVATE ones), if it dro
 only, if it states that the experiment is more than a day older than it is, or if somebody deletes the experiment, or
 both of its markers, while its message is being retried. A proxy that sends a create again by itself can also cause
 one, if the gateway throttles that copy before it looks at the nonce: such an answer proves nothing about the first
-one. A rejection or a failure rests on the first two fences alone: it
-sends nothing that the nonce could collide with. A clock that is off by more than the skew setting is noticed only if
-an answer of the store or the service carried a date within the last minutes.
+one. A rejection or a failure rests on the first two fences alone: it sends nothing that the nonce could collide with.
+A clock that is off by more than the skew setting is noticed only if an answer of the store or the service carried a
+date within the last minutes.
 """
 
 from __future__ import annotations
