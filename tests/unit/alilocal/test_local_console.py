@@ -105,7 +105,7 @@ def test_no_secret_of_a_message_is_shown(cloud, ask):
         "dlc_config": {"access_id": "AKIDXX", "access_key": "clear-key"},
         "url": "http://x?token=clear-token",
         "cmd": ["git clone https://me:clear-word@host/x", "curl 'http://x?n=1&token=clear-query&m=2'"],
-        "run": "PASSWORD='token=1 clear words' run --lr=0.1 --access_key=clear-option",
+        "run": "PASSWORD='token=1 clear-one clear-two' run --lr=0.1 --access_key=clear-option",
         "list": [
             "x --token clear-word --depth PASSWORD=clear-own",
             "curl -H 'Authorization: Bearer clear-key'",
