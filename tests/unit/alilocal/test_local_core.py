@@ -48,7 +48,9 @@ def test_descriptors_of_any_number_are_waited_for():
         high = fcntl.fcntl(source, fcntl.F_DUPFD, 1500)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert wait_for([high], READ, 0) == set()
+    began = clocks.monotonic()
+    assert wait_for([high], READ, 0.02) == set()
+    assert clocks.monotonic() - began >= 0.015, "in seconds"
     os.write(sink, b"x")
     assert wait_for([high, sink], READ, None) == {high}
     for one in (source, sink, high):
