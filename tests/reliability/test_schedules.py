@@ -263,6 +263,8 @@ class Schedules:
         self.frozen = []
         self.watched = {}
         self.versions = 2
+        # Neither many attempts nor its date stops a late create, so a failure can be wrong: the residual risk.
+        self.fails_too_soon = attempts == "3" and date_window == "0"
         # Otherwise a search cannot correct an operator who errs.
         self.lists_plainly = listing is None
         self.store_failures = []
@@ -513,8 +515,10 @@ class Schedules:
 
     def let_a_create_arrive_late(self, kind, seconds):
         # Of a second copy only the gateway's memory of nonces knows; a late one must act in time without it.
-        if self.memory > seconds or (kind == "late" and self.may_act_after(seconds)):
-            if not self.may_act_after(seconds):
+        in_time = self.may_act_after(seconds)
+        is_remembered = self.memory > seconds and (in_time or not self.fails_too_soon)
+        if is_remembered or (kind == "late" and in_time):
+            if not in_time:
                 # Only that memory refuses a second create, and a version that rejects makes none.
                 self.versions = 1
             self.world.cloud.faults.add(kind, service="paiautoml", operation=CREATE, seconds=seconds)
