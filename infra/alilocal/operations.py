@@ -10,7 +10,7 @@ from alilocal.localcloud import LocalCloud
 
 
 def markdown(cloud: LocalCloud) -> str:
-    """Return a list of each service's supported operations, in which those that are supported in part follow."""
+    """Return a list of the operations of each service, first those that are supported as a whole."""
     return "\n".join(line for service in cloud.services for line in _list(service))
 
 

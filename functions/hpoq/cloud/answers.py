@@ -19,6 +19,8 @@ from hpoq.cloud.xml import Element, XmlError, parse
 from hpoq.errors import CallError, Conflict, Denied, Invalid, NotFound, Throttled, UnknownEnd
 from hpoq.observability.redaction import redact
 
+FOREIGN_ANSWER = "not the service's own answer"
+"""How the error begins if something between the function and the service answered."""
 _MAX_MESSAGE_LENGTH = 500
 _MAX_CODE_LENGTH = 120
 _MAX_REQUEST_ID_LENGTH = 120
@@ -246,7 +248,7 @@ def error_of(
         else scrub(answer.message, secrets)
     )
     if not answer.is_own_error:
-        message = f"not the service's own answer, HTTP status {answer.status} {message}".strip()
+        message = f"{FOREIGN_ANSWER}, HTTP status {answer.status} {message}".strip()
     return kind(
         message or f"HTTP status {answer.status}",
         service=service,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from hpoq.cloud import ots_wire
-from hpoq.cloud.answers import scrub
+from hpoq.cloud.answers import FOREIGN_ANSWER, scrub
 from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.ots_wire import ColumnValue, Condition, Row, WireError
 from hpoq.cloud.signing import Credentials, CredentialsProvider, format_time
@@ -111,7 +111,7 @@ class Tablestore(ServiceClient):
             # A proxy may answer instead of the service. To believe in a write that did not happen would be worse
             # than to repeat one that did.
             if response.headers.get("x-ots-contentmd5") != _md5(response.body):
-                raise UnknownEnd("not the service's own answer", service=SERVICE, operation=operation)
+                raise UnknownEnd(FOREIGN_ANSWER, service=SERVICE, operation=operation)
             try:
                 return read(response.body)
             except (ValueError, KeyError) as exc:
@@ -158,7 +158,7 @@ def _read_error(operation: str, response: Response, credentials: Credentials) ->
         is_settled = 400 <= response.status < 500
         kind = _KINDS.get(code, Invalid if is_settled else UnknownEnd)
     else:
-        code, message = "", f"not the service's own answer, HTTP status {response.status}"
+        code, message = "", f"{FOREIGN_ANSWER}, HTTP status {response.status}"
     return kind(
         scrub(message, credentials.secrets()) or f"HTTP status {response.status}",
         service=SERVICE,

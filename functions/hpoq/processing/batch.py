@@ -129,7 +129,7 @@ class _Lanes:
             try:
                 self._workers.append(self._pool.submit(run, self._work, key, begun))
             except RuntimeError:
-                # No more threads can be started. The pool has the work all the same, but perhaps no thread for it.
+                # No more threads can be started. The pool keeps the work, but may have no thread for it.
                 self._work(key, begun)
 
     def _work(self, key: str, begun: threading.Lock) -> None:

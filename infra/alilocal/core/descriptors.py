@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterable
 
+# Windows has no `poll`; modules that wait can be imported there.
 READ = select.POLLIN if hasattr(select, "POLLIN") else 1
 WRITE = select.POLLOUT if hasattr(select, "POLLOUT") else 4
 

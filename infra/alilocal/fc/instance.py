@@ -269,7 +269,7 @@ class _Log:
         last = f" End RequestId: {request_id}".encode()
         with self._changed:
             self._changed.wait_for(lambda: self._ended or last in self._text, _LAST_LINE_SECONDS)
-            # The rest of a character that is cut would become others that need more bytes.
+            # What is left of a character that was cut would be replaced by characters of more bytes.
             text = bytes(self._text[-_TAIL_BYTES:]).lstrip(_CONTINUATION_BYTES)
             self._text.clear()
         return text.decode(errors="replace")

@@ -214,8 +214,9 @@ class Table:
         return (key for _, key in found if self.versions(key) is not None)
 
     def _check_row(self, key: Key, cells: Sequence[Cell] | Mapping[str, Value]) -> Sequence[Cell]:
-        """Return `cells`, or those that a mapping describes. Raises InvalidKey, and ParameterInvalid for an invalid
-        name of a column, or for that of a column of the primary key.
+        """Return `cells`, or those that a mapping describes.
+
+        Raises InvalidKey, and ParameterInvalid for an invalid name of a column, or one of the primary key's.
         """
         if not isinstance(key, tuple) or [*map(type, key)] != [_TYPES[kind] for _, kind in self.schema]:
             raise InvalidKey(f"The key must be a tuple with the values of the primary key, not {key!r}.")

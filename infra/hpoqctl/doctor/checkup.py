@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, TypeVar
 from fcruntime.context import Invocation
 from fcruntime.jsonvalue import JsonObject
 from hpoq.clock import Clock
+from hpoq.cloud.answers import FOREIGN_ANSWER
 from hpoq.cloud.caller import RetryPolicy, ServiceClient
 from hpoq.cloud.connections import new_session
 from hpoq.cloud.signing import CredentialsProvider
@@ -106,7 +107,7 @@ def explain_failure(
         return Finding(check, "warning", seen, "run it again later")
     if isinstance(exc, Unavailable):
         return Finding(check, "problem", seen, "first make the service reachable from this machine")
-    if "not the service's own answer" in seen:
+    if FOREIGN_ANSWER in seen:
         fix = "find the proxy or load balancer that answers instead of the service, or correct the endpoint"
         return Finding(check, "problem", seen, fix)
     return Finding(
